@@ -1,0 +1,55 @@
+# Every target does its own set-up in .venv; nothing else on the machine is changed.
+#   make demo    tune a CNN on real handwritten digits and show where everything is
+#   make lab     open the notebooks in JupyterLab
+#   make test    everything that must pass: style, types, tests, notebooks
+#   make check   the same without the slow tests and the notebooks
+# PYTHON=python3.12 chooses another Python (3.11 to 3.13).
+
+PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
+	$(name) -c 'import sys; exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(name))))
+VENV := .venv
+BIN := $(VENV)/bin
+PYTEST_FLAGS ?=
+
+.PHONY: demo lab test check style notebooks clean
+
+demo: $(VENV)/.installed-core
+	@$(BIN)/python -m hpoviz.demo
+
+lab: $(VENV)/.installed-lab
+	$(BIN)/jupyter lab notebooks
+
+test: style
+	$(BIN)/python -m pytest --nbval-lax tests hpoviz notebooks $(PYTEST_FLAGS)
+
+check: style
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_FLAGS)
+
+style: $(VENV)/.installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+# Run the notebooks anew and keep their outputs.
+notebooks: $(VENV)/.installed-dev
+	$(BIN)/python tests/refresh_notebooks.py
+
+clean:
+	rm -rf $(VENV) hpoviz.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "hpoviz needs Python 3.11, 3.12 or 3.13. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed-core: $(VENV)/bin/python pyproject.toml
+	@echo "Installing hpoviz with TensorFlow into $(VENV) (about 2 GB, some minutes) …"
+	$(BIN)/python -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.installed-lab: $(VENV)/.installed-core
+	$(BIN)/python -m pip install --quiet --editable '.[lab]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-core
+	$(BIN)/python -m pip install --quiet --editable '.[dev,lab]'
+	@touch $@

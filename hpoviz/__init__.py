@@ -1,0 +1,89 @@
+"""hpoviz tunes Keras classifiers in a notebook, shows what is inside them, and says whether they are healthy.
+
+Names are loaded when they are first used, so that ``import hpoviz`` takes no time: no TensorFlow, no Optuna.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpoviz.backends.backend import Backend
+    from hpoviz.backends.inline import InlineBackend
+    from hpoviz.backends.local import LocalBackend
+    from hpoviz.config import OptimizationConfig, OptimizationRequest
+    from hpoviz.data.catalog import load_dataset
+    from hpoviz.data.dataset import Dataset
+    from hpoviz.errors import (
+        BackendError,
+        ConfigError,
+        DatasetError,
+        ExportError,
+        HpovizError,
+        ModelBuildError,
+        StoreError,
+    )
+    from hpoviz.models.cnn import CnnConfig
+    from hpoviz.models.lstm import LstmConfig
+    from hpoviz.models.model_config import ModelConfig
+    from hpoviz.open_run import open_run
+    from hpoviz.optimizer import Optimizer
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Backend": "hpoviz.backends.backend",
+    "BackendError": "hpoviz.errors",
+    "CnnConfig": "hpoviz.models.cnn",
+    "ConfigError": "hpoviz.errors",
+    "Dataset": "hpoviz.data.dataset",
+    "DatasetError": "hpoviz.errors",
+    "ExportError": "hpoviz.errors",
+    "HpovizError": "hpoviz.errors",
+    "InlineBackend": "hpoviz.backends.inline",
+    "LocalBackend": "hpoviz.backends.local",
+    "LstmConfig": "hpoviz.models.lstm",
+    "ModelBuildError": "hpoviz.errors",
+    "ModelConfig": "hpoviz.models.model_config",
+    "OptimizationConfig": "hpoviz.config",
+    "OptimizationRequest": "hpoviz.config",
+    "Optimizer": "hpoviz.optimizer",
+    "StoreError": "hpoviz.errors",
+    "load_dataset": "hpoviz.data.catalog",
+    "open_run": "hpoviz.open_run",
+}
+
+__all__ = [
+    "Backend",
+    "BackendError",
+    "CnnConfig",
+    "ConfigError",
+    "Dataset",
+    "DatasetError",
+    "ExportError",
+    "HpovizError",
+    "InlineBackend",
+    "LocalBackend",
+    "LstmConfig",
+    "ModelBuildError",
+    "ModelConfig",
+    "OptimizationConfig",
+    "OptimizationRequest",
+    "Optimizer",
+    "StoreError",
+    "load_dataset",
+    "open_run",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'hpoviz' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_HOMES])

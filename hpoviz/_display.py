@@ -1,0 +1,175 @@
+"""The one door to the screen: plain live progress in terminals, log files and notebooks.
+
+IPython is asked for only when it is already running this process.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+from hpoviz import _html
+from hpoviz.progress import ProgressView, TrialTable, progress_lines, table_lines, trial_line
+from hpoviz.store.run_state import RunState
+
+__all__ = ["ProgressPump", "in_notebook"]
+
+LIVE_INTERVAL_S = 0.25
+NOTEBOOK_INTERVAL_S = 0.5
+
+
+class Screen(Protocol):
+    """Something that shows a state again and again, and at last for good."""
+
+    interval_s: float
+
+    def update(self, state: RunState) -> None: ...
+
+    def finish(self, state: RunState) -> None: ...
+
+
+def in_notebook() -> bool:
+    """Tell whether this process is a Jupyter kernel, whose cells show HTML."""
+    if "IPython" not in sys.modules:
+        return False
+    from IPython import get_ipython
+
+    return getattr(get_ipython(), "kernel", None) is not None
+
+
+class ProgressPump:
+    """Shows a run until it ends, in a thread of its own that only reads.
+
+    Parameters
+    ----------
+    reading : callable
+        Returns a context manager that yields the RunState while its lock is held.
+    running : callable
+        Tells whether the run goes on.
+    title : str
+    """
+
+    def __init__(
+        self,
+        reading: Callable[[], AbstractContextManager[RunState]],
+        running: Callable[[], bool],
+        title: str,
+    ) -> None:
+        self._reading, self._running = reading, running
+        self._screen = _make_screen(title)
+        self._shown = threading.Event()
+        self._thread = threading.Thread(target=self._pump, name="hpoviz-progress", daemon=True)
+
+    def start(self) -> None:
+        """Begin to show the run."""
+        self._thread.start()
+
+    def finish(self) -> None:
+        """Wait until the end of the run is on screen; call it when the run has ended."""
+        self._shown.wait()
+
+    def _pump(self) -> None:
+        try:
+            while self._running():
+                with self._reading() as state:
+                    self._screen.update(state)
+                time.sleep(self._screen.interval_s)
+            with self._reading() as state:
+                self._screen.finish(state)
+        finally:
+            self._shown.set()
+
+
+def _make_screen(title: str) -> Screen:
+    if in_notebook():
+        return _Notebook(title)
+    if sys.stdout.isatty():
+        return _Terminal(title)
+    return _LogFile(title)
+
+
+class _Terminal:
+    """Redraws one line for the run and one a slot, and writes each ended trial above them."""
+
+    interval_s = LIVE_INTERVAL_S
+
+    def __init__(self, title: str) -> None:
+        self._drawn = 0
+        self._told = 0
+        print(title, flush=True)
+
+    def update(self, state: RunState) -> None:
+        width = shutil.get_terminal_size().columns
+        new = [trial_line(trial)[: width - 1] for trial in state.numbered[self._told :]]
+        self._told += len(new)
+        lines = progress_lines(ProgressView.of(state), width - 1)
+        erase = f"\x1b[{self._drawn}F\x1b[J" if self._drawn else ""
+        sys.stdout.write(erase + "\n".join([*new, *lines]) + "\n")
+        sys.stdout.flush()
+        self._drawn = len(lines)
+
+    def finish(self, state: RunState) -> None:
+        self.update(state)
+        _print_end(state)
+
+
+class _LogFile:
+    """Writes a line for each ended trial: for pipes and files, where nothing can be redrawn."""
+
+    interval_s = LIVE_INTERVAL_S
+
+    def __init__(self, title: str) -> None:
+        self._told = 0
+        self._starting: set[int] = set()
+        print(title, flush=True)
+
+    def update(self, state: RunState) -> None:
+        for trial in state.numbered[self._told :]:
+            self._told += 1
+            best = f" · {ProgressView.of(state).best}" if state.best else ""
+            print(f"[{self._told}/{state.wanted}] {trial_line(trial)}{best}", flush=True)
+        for index, slot in state.slots.items():
+            if slot.phase == "starting TensorFlow" and index not in self._starting:
+                self._starting.add(index)
+                print(f"  slot {index}: {slot.phase}", flush=True)
+
+    def finish(self, state: RunState) -> None:
+        self.update(state)
+        _print_end(state)
+
+
+class _Notebook:
+    """Keeps one output of the cell up to date."""
+
+    interval_s = NOTEBOOK_INTERVAL_S
+
+    def __init__(self, title: str) -> None:
+        from IPython.display import HTML, display
+
+        self._title = title
+        self._html: Any = HTML
+        self._last = ""
+        self._handle = display(HTML(_html.progress(title, None)), display_id=True)
+
+    def update(self, state: RunState) -> None:
+        self._show(_html.progress(self._title, ProgressView.of(state)))
+
+    def finish(self, state: RunState) -> None:
+        self._show(_html.progress(self._title, ProgressView.of(state), TrialTable.of(state)))
+
+    def _show(self, text: str) -> None:
+        if text != self._last:
+            self._last = text
+            self._handle.update(self._html(text))
+
+
+def _print_end(state: RunState) -> None:
+    table = TrialTable.of(state)
+    print(f"\n{state.finished_reason}", flush=True)
+    if table.rows:
+        print("\n".join(["", *table_lines(table), ""]), flush=True)

@@ -1,0 +1,68 @@
+"""Pure functions from values to HTML: every value is escaped, both themes of JupyterLab are followed."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+from importlib.resources import files
+
+from hpoviz.progress import ProgressView, TrialTable
+
+__all__ = ["page", "progress", "settings", "table"]
+
+
+def progress(title: str, view: ProgressView | None, trials: TrialTable | None = None) -> str:
+    """Return a run's progress, with a bar for the run and one a slot, and the trials where there is a table."""
+    if view is None:
+        return page(f"<p>{_text(title)}</p><p>starting …</p>")
+    counts = ", ".join(f"{count} {name}" for name, count in view.counts)
+    facts = " · ".join(part for part in (f"{view.ended}/{view.wanted} trials", counts, view.best, view.time) if part)
+    share = view.ended / view.wanted if view.wanted else 0.0
+    rows = [_bar(share, "trials done") + f"<span>{_text(facts)}</span>"]
+    for slot in view.slots:
+        bar = _bar(slot.fraction, slot.title) if slot.fraction else "<span></span>"
+        rows.append(f"{bar}<span>{_text(slot.title)}: {_text(slot.phase)} {_text(slot.figures)}</span>")
+    body = "".join(f'<div class="hpoviz-row">{row}</div>' for row in rows)
+    ending = f"<p>{_text(view.ending)}</p>" if view.ending else ""
+    below = table(trials.header, trials.rows, marked=trials.best_row) if trials and trials.rows else ""
+    more = f"<p>… and {trials.left_out} more: see <code>opt.results</code></p>" if trials and trials.left_out else ""
+    return page(f"<p><strong>{_text(title)}</strong></p>{body}{ending}{below}{more}")
+
+
+def settings(title: str, facts: Iterable[tuple[str, str]], space: Sequence[dict[str, str]]) -> str:
+    """Return the settings of a search: facts as a table, the search space folded below."""
+    rows = table(("setting", "value"), list(facts))
+    columns = ("name", "searched", "default", "when", "help")
+    inner = table(columns, [tuple(row[column] for column in columns) for row in space])
+    return page(
+        f"<p><strong>{_text(title)}</strong></p>{rows}"
+        f"<details><summary>search space: {len(space)} parameters</summary>{inner}</details>"
+    )
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, marked: int | None = None) -> str:
+    """Return an HTML table that scrolls by itself where it is too wide; one row may be marked as the best."""
+    head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in header)
+    body = ""
+    for index, row in enumerate(rows):
+        best = index == marked
+        cells = "".join(f"<td>{_text(cell)}{' ★ best' if best and at == 1 else ''}</td>" for at, cell in enumerate(row))
+        body += f"<tr{' class=hpoviz-best' if best else ''}>{cells}</tr>"
+    return (
+        '<div class="hpoviz-scroll" tabindex="0"><table>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+    )
+
+
+def page(body: str) -> str:
+    """Return already escaped HTML with hpoviz's style around it."""
+    style = files("hpoviz").joinpath("style.css").read_text(encoding="utf-8")
+    return f'<div class="hpoviz"><style>{style}</style>{body}</div>'
+
+
+def _bar(share: float, label: str) -> str:
+    return f'<progress max="1" value="{share:.3f}" aria-label="{_text(label)}">{share:.0%}</progress>'
+
+
+def _text(value: object) -> str:
+    return html.escape(str(value))

@@ -1,0 +1,78 @@
+"""Backend: where trials run. A new backend is a transport: the trial code is the same everywhere."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+from hpoviz.data.dataset import DataSplit
+from hpoviz.events import Event
+from hpoviz.trial_spec import TrialSpec
+
+__all__ = ["Backend", "RunContext"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunContext:
+    """What a backend gets from a run.
+
+    Attributes
+    ----------
+    run : str
+        Identifier of the run.
+    data : DataSplit
+    folder : Path
+        The run's own folder, existing; a backend may keep files in its ``data/``.
+    trial_folder : callable
+        Maps a trial id to the folder for its files, which exists.
+    emit : callable
+        Takes each event; may be called from any thread.
+    log : callable
+        Takes text for the run's log; may be called from any thread.
+    """
+
+    run: str
+    data: DataSplit
+    folder: Path
+    trial_folder: Callable[[int], Path]
+    emit: Callable[[Event], None]
+    log: Callable[[str], None]
+
+
+class Backend(abc.ABC):
+    """Runs trials on a number of slots. ``hpoviz.testing`` has the contract tests that a backend must pass.
+
+    The thread that runs the search calls every method; `cancel` must not block for long. For every submitted
+    attempt the backend emits the events of ``run_trial``, the last of which is exactly one TerminalEvent, or
+    one WorkerLost if the worker died. A backend can be opened again after it was closed.
+    """
+
+    @property
+    @abc.abstractmethod
+    def slots(self) -> int:
+        """How many trials run at the same time, at least 1."""
+
+    @abc.abstractmethod
+    def open(self, context: RunContext) -> None:
+        """Get ready for the trials of a run; BackendError if that fails."""
+
+    @abc.abstractmethod
+    def submit(self, spec: TrialSpec, slot: int) -> None:
+        """Run a trial on a free slot, counted from 0; returns at once."""
+
+    @abc.abstractmethod
+    def cancel(self, trial: int, *, grace_s: float) -> None:
+        """Stop a trial after its present batch; one that has ended is passed over.
+
+        After `grace_s` seconds a backend that can do so ends the worker of a trial that still runs.
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Cancel what runs and free all resources; calling it twice is fine."""
+
+    @abc.abstractmethod
+    def describe(self) -> str:
+        """Say in a few words where trials run."""

@@ -1,0 +1,305 @@
+"""LocalBackend: trials in persistent worker processes on this machine."""
+
+from __future__ import annotations
+
+import collections
+import itertools
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from hpoviz.backends.backend import Backend, RunContext
+from hpoviz.errors import BackendProtocol, BackendUnavailable, ConfigError
+from hpoviz.events import SlotChanged, TerminalEvent, TrialCancelled, TrialEvent, WorkerLost, event_from_json
+from hpoviz.trial_spec import TrialSpec
+
+__all__ = ["LocalBackend", "default_workers"]
+
+MOST_DEFAULT_WORKERS = 4
+WORKER_MEMORY = 1.5e9  # bytes: 0.7 GB of TensorFlow and room for data and weights
+EXIT_WAIT_S = 2.0
+# A worker imports from the folders that its parent imports from, and from no current directory (-P).
+BOOT = """import sys
+sys.path.extend(path for path in sys.argv[2:] if path not in sys.path)
+from hpoviz.backends.local_worker import main
+main(sys.argv[1])"""
+
+
+def available_cores() -> int:
+    """Return how many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def default_workers() -> int:
+    """Return one worker a core up to four, fewer where memory is short, and one where there is a GPU."""
+    if os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and Path("/dev/nvidia0").exists():
+        return 1
+    fitting = int(psutil.virtual_memory().available / WORKER_MEMORY)
+    return max(1, min(available_cores(), MOST_DEFAULT_WORKERS, fitting))
+
+
+class LocalBackend(Backend):
+    """Runs trials in worker processes that import TensorFlow once and then take trial after trial.
+
+    A worker is a plain subprocess that imports hpoviz and nothing of the user's ``__main__``, so scripts without a
+    guard, ``python -`` and notebooks all work. With several workers each gets its share of the cores as math
+    threads. Workers end when this process ends, however it ends.
+
+    Each worker has two reader threads; what they share with the caller sits behind the worker's own ``_lock``.
+
+    Parameters
+    ----------
+    workers : int, optional
+        None: see `default_workers`.
+
+    Raises
+    ------
+    ConfigError
+        `workers` is not a whole number of at least 1.
+
+    Examples
+    --------
+    >>> LocalBackend(workers=2).slots
+    2
+    """
+
+    def __init__(self, workers: int | None = None) -> None:
+        if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
+            raise ConfigError(f"workers must be a whole number, at least 1 (or None). Got {workers!r}.")
+        self._slots = workers or default_workers()
+        self._context: RunContext | None = None
+        self._workers: dict[int, _Worker] = {}
+
+    @property
+    def slots(self) -> int:
+        """The number of workers."""
+        return self._slots
+
+    def open(self, context: RunContext) -> None:
+        """Write the data where the workers can map it, and start them."""
+        if not sys.executable:
+            raise BackendUnavailable(
+                "The path of this Python is unknown, so no worker can start. Use backend='inline'."
+            )
+        self._context = context
+        folder = context.folder / "data"
+        folder.mkdir(exist_ok=True)
+        context.data.save(folder)
+        for slot in range(self._slots):
+            self._workers[slot] = self._start_worker(slot)
+
+    def submit(self, spec: TrialSpec, slot: int) -> None:
+        """Hand a trial to the slot's worker, or to a fresh one if that has died."""
+        worker = self._workers[slot]
+        if not worker.alive:
+            if worker.failed_to_start:
+                raise BackendUnavailable(f"The worker of slot {slot} cannot start: {worker.last_words()}")
+            worker = self._workers[slot] = self._start_worker(slot)
+        worker.submit(spec)
+
+    def cancel(self, trial: int, *, grace_s: float) -> None:
+        """Have the trial's worker stop it, and kill the worker if it has not done so after `grace_s`."""
+        for worker in self._workers.values():
+            worker.cancel(trial, grace_s)
+
+    def close(self) -> None:
+        """End all workers and delete the shared data."""
+        for worker in self._workers.values():
+            worker.hang_up()
+        for worker in self._workers.values():
+            worker.wait()
+        self._workers.clear()
+        if self._context is not None:
+            shutil.rmtree(self._context.folder / "data", ignore_errors=True)
+
+    def describe(self) -> str:
+        """Say how many processes there are."""
+        return f"local, {self._slots} worker process{'es' if self._slots > 1 else ''}"
+
+    def _start_worker(self, slot: int) -> _Worker:
+        assert self._context is not None  # `open` was called
+        threads = max(1, available_cores() // self._slots)
+        return _Worker(slot, threads, self._context)
+
+
+class _Worker:
+    """One process, its two reader threads, and the trial that it has in hand."""
+
+    def __init__(self, slot: int, threads: int, context: RunContext) -> None:
+        self._slot, self._context = slot, context
+        self._lock = threading.Lock()
+        self._spec: TrialSpec | None = None
+        self._ending = False  # we ended it: the trial in hand was cancelled, not lost
+        self._submitted = time.monotonic()
+        self._sequence = itertools.count()
+        self._stderr_tail: collections.deque[str] = collections.deque(maxlen=12)
+        self.was_ready = False
+        self._process = self._spawn(threads)
+        context.emit(SlotChanged(run=context.run, phase="starting TensorFlow", slot=slot))
+        self._errors = threading.Thread(target=self._read_errors, daemon=True)
+        self._errors.start()
+        self._events = threading.Thread(target=self._read_events, daemon=True)
+        self._events.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
+    @property
+    def failed_to_start(self) -> bool:
+        """Whether it ended by itself before it was ready: another one would too. One that was killed did not."""
+        return not self.was_ready and (self._process.poll() or 0) > 0
+
+    def submit(self, spec: TrialSpec) -> None:
+        with self._lock:
+            self._spec, self._submitted = spec, time.monotonic()
+        folder = str(self._context.trial_folder(spec.trial).absolute())
+        self._send(
+            {"op": "run", "spec": spec.to_json(), "folder": folder}
+        )  # one that still starts finds it in the pipe
+
+    def cancel(self, trial: int, grace_s: float) -> None:
+        with self._lock:
+            if self._spec is None or self._spec.trial != trial:
+                return
+            spec = self._spec
+        self._send({"op": "cancel", "trial": trial})
+        killer = threading.Timer(grace_s, self._kill_if_busy, args=(spec,))
+        killer.daemon = True
+        killer.start()
+
+    def hang_up(self) -> None:
+        """Close the pipe, at which the process ends at once."""
+        with self._lock:
+            self._ending = True
+        self._close(self._process.stdin)
+
+    def wait(self) -> None:
+        try:
+            self._process.wait(EXIT_WAIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._events.join()
+        self._errors.join()
+
+    def last_words(self) -> str:
+        """What the process printed last, for error messages."""
+        return "\n".join(self._stderr_tail) or "it printed nothing."
+
+    def _spawn(self, threads: int) -> subprocess.Popen[bytes]:
+        context = self._context
+        environment = {
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
+            **os.environ,
+            "KERAS_BACKEND": "tensorflow",
+            "OMP_NUM_THREADS": str(threads),
+            "TF_NUM_INTRAOP_THREADS": str(threads),
+            "TF_NUM_INTEROP_THREADS": str(threads),
+        }
+        folders = [str(Path(path).absolute()) for path in sys.path if path]
+        package_home = str(Path(__file__).resolve().parents[2])
+        command = [sys.executable, "-P", "-c", BOOT, str((context.folder / "data").absolute()), package_home, *folders]
+        try:
+            return subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,  # Ctrl-C in a terminal is for the parent, which stops its workers cleanly
+            )
+        except OSError as error:
+            raise BackendUnavailable(f"No worker process can be started with {sys.executable}: {error}.") from error
+
+    def _read_events(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            text = line.decode("utf-8", errors="replace")
+            if text.startswith('{"ready"'):
+                self._on_ready()
+                continue
+            try:
+                event = event_from_json(text)
+            except BackendProtocol as error:
+                self._context.log(f"worker {self._slot}: {error}")
+                continue
+            if isinstance(event, TerminalEvent):
+                with self._lock:
+                    self._spec = None
+            self._context.emit(event)
+        self._process.wait()
+        self._errors.join()
+        self._on_exit()
+
+    def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        for line in self._process.stderr:
+            text = line.decode("utf-8", errors="replace").rstrip()
+            self._stderr_tail.append(text)
+            self._context.log(f"worker {self._slot}: {text}")
+        self._process.stderr.close()
+
+    def _on_ready(self) -> None:
+        with self._lock:
+            self.was_ready, idle = True, self._spec is None
+        if idle:
+            self._context.emit(SlotChanged(run=self._context.run, phase="waiting", slot=self._slot))
+
+    def _on_exit(self) -> None:
+        with self._lock:
+            spec, self._spec, ending = self._spec, None, self._ending
+        for pipe in (self._process.stdin, self._process.stdout):
+            self._close(pipe)
+        if spec is None:
+            return
+        event: TrialEvent
+        if ending:
+            seconds, reason = time.monotonic() - self._submitted, "stopped by ending its worker"
+            event = TrialCancelled(run=spec.run, trial=spec.trial, attempt=spec.attempt, seconds=seconds, reason=reason)
+        else:
+            event = WorkerLost(run=spec.run, trial=spec.trial, attempt=spec.attempt, reason=self._death())
+        self._context.emit(event)
+
+    def _death(self) -> str:
+        code = self._process.returncode
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = " (the system may be out of memory)" if name == "SIGKILL" else ""
+            return f"the worker process was ended by {name}{hint}"
+        return f"the worker process ended with exit code {code}. Its last words:\n{self.last_words()}"
+
+    def _kill_if_busy(self, spec: TrialSpec) -> None:
+        with self._lock:
+            if self._spec is not spec:
+                return
+            self._ending = True
+        self._process.kill()
+
+    def _send(self, message: dict[str, object]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(message).encode() + b"\n")
+            self._process.stdin.flush()
+        except (OSError, ValueError):  # it died or was hung up: `_read_events` tells
+            self._context.log(f"worker {self._slot}: gone before it could be told to {message['op']}")
+
+    @staticmethod
+    def _close(pipe: IO[bytes] | None) -> None:
+        try:
+            if pipe is not None:
+                pipe.close()
+        except OSError:  # unsent bytes for a process that is gone
+            return

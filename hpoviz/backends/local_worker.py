@@ -1,0 +1,76 @@
+"""The worker process of LocalBackend: reads one JSON message a line, runs trials, writes events a line.
+
+Messages in: ``{"op": "run", "spec": …, "folder": …}``, ``{"op": "cancel", "trial": …}``. Lines out:
+``{"ready": pid}`` once, then events. Standard output belongs to the protocol alone: whatever else prints goes to
+standard error. The process ends as soon as its standard input closes, so it never outlives its parent.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any, TextIO
+
+PARENT_POLL_S = 1.0
+
+
+def main(data_folder: str) -> None:
+    """Serve the parent until it goes away. `data_folder` is what `DataSplit.save` wrote."""
+    channel = _claim_stdout()
+    messages: queue.Queue[dict[str, Any]] = queue.Queue()
+    cancelled: set[int] = set()
+    threading.Thread(target=_listen, args=(messages, cancelled), daemon=True).start()
+    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+
+    # Imported after the threads are up, as TensorFlow takes seconds in which the parent may die.
+    from hpoviz.data.dataset import DataSplit
+    from hpoviz.training.trial import run_trial
+    from hpoviz.trial_spec import TrialSpec
+
+    data = DataSplit.load(Path(data_folder))
+    _write(channel, json.dumps({"ready": os.getpid()}))
+    while True:
+        message = messages.get()
+        spec = TrialSpec.from_json(message["spec"])
+        run_trial(
+            spec,
+            data,
+            emit=lambda event: _write(channel, event.to_json()),
+            should_stop=lambda trial=spec.trial: trial in cancelled,  # type: ignore[misc]
+            folder=Path(message["folder"]),
+        )
+
+
+def _claim_stdout() -> TextIO:
+    """Keep standard output for the protocol, and send every print of TensorFlow's or the user's to standard error."""
+    channel = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
+    os.dup2(2, 1)
+    sys.stdout = sys.stderr
+    return channel
+
+
+def _write(channel: TextIO, line: str) -> None:
+    channel.write(line + "\n")
+    channel.flush()
+
+
+def _listen(messages: queue.Queue[dict[str, Any]], cancelled: set[int]) -> None:
+    for line in sys.stdin.buffer:
+        message = json.loads(line)
+        if message["op"] == "cancel":
+            cancelled.add(message["trial"])
+        else:
+            messages.put(message)
+    os._exit(0)  # the parent closed the pipe or died; nothing of an unfinished trial is worth keeping
+
+
+def _watch_parent(parent: int) -> None:
+    """End when the parent is gone, even if another process holds the pipe open."""
+    while os.getppid() == parent:
+        time.sleep(PARENT_POLL_S)
+    os._exit(0)

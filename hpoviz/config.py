@@ -1,0 +1,211 @@
+"""The settings of a search (OptimizationRequest) and of the system that runs it (OptimizationConfig)."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from collections.abc import Iterator
+from typing import Any
+
+from hpoviz.errors import ConfigError, nearest
+
+__all__ = ["OBJECTIVES", "OptimizationConfig", "OptimizationRequest"]
+
+OBJECTIVES = ("accuracy",)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizationConfig:
+    """How the system runs a search: what most people never touch.
+
+    Parameters
+    ----------
+    timeout_hours : float, optional
+        The whole search stops cleanly after so many hours. None: no limit.
+    retries : int
+        How often a trial is repeated on a fresh worker when its worker died.
+    early_stopping_patience : int, optional
+        A trial ends after so many epochs without a better validation accuracy. None: every epoch is trained.
+    startup_trials : int
+        So many trials are proposed at random, and none is pruned before as many have finished.
+    keep_models : {"all", "best"}
+        Which trials' ``.keras`` files stay on disk.
+
+    Raises
+    ------
+    ConfigError
+        With every problem at once.
+
+    Examples
+    --------
+    >>> OptimizationConfig(timeout_hours=2).retries
+    1
+    """
+
+    timeout_hours: float | None = None
+    retries: int = 1
+    early_stopping_patience: int | None = 6
+    startup_trials: int = 8
+    keep_models: str = "all"
+
+    def __post_init__(self) -> None:
+        _raise_all(self._problems())
+
+    def _problems(self) -> Iterator[str]:
+        yield from _positive("timeout_hours", self.timeout_hours, optional=True)
+        yield from _whole("retries", self.retries, least=0)
+        yield from _whole("early_stopping_patience", self.early_stopping_patience, least=1, optional=True)
+        yield from _whole("startup_trials", self.startup_trials, least=1)
+        yield from _one_of("keep_models", self.keep_models, ("all", "best"))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizationRequest:
+    """What a search is asked for: the keywords of `hpoviz.Optimizer`.
+
+    Parameters
+    ----------
+    trials : int
+        How many models to try.
+    objective : {"accuracy"}
+        What is maximised: ``"accuracy"`` is the accuracy on validation data, in [0, 1].
+    seed : int, optional
+        Makes a search repeatable (exactly so with one worker). None draws one; it is recorded.
+    epochs : int or (int, int), optional
+        Epochs of every trial, or their range. None searches the range that the architecture declares.
+    search_space : mapping or callable, optional
+        Narrow or fix parameters: ``{"num_layers_conv": (1, 3), "activation": "relu", "kernel_size": [3, 5]}``;
+        a tuple of two numbers is a range, a list a choice, anything else a fixed value. A function
+        ``trial -> dict`` replaces the space; ``trial`` is an Optuna trial.
+    architecture : str, optional
+        Name of a model family. None chooses by the kind of data.
+    backend : str or Backend
+        Where trials run: ``"local"`` (worker processes), ``"inline"`` (this process), or a backend object.
+    workers : int, optional
+        Trials at the same time. None: one a core up to 4, as memory allows; one on a GPU.
+    sampler : str or optuna.samplers.BaseSampler
+        ``"tpe"``, ``"random"``, or an Optuna sampler of your own.
+    pruner : str, None or optuna.pruners.BasePruner
+        ``"halving"`` (asynchronous successive halving), None (train every trial to its end), or your own.
+    validation_fraction : float
+        Share of the training data that trials are compared on, in (0, 0.9]. Stratified, seeded.
+    max_parameters : int, optional
+        A larger model is not trained and counts as infeasible.
+    max_trial_minutes : float, optional
+        A slower trial is stopped and counts as infeasible.
+    run_dir : str or path, optional
+        This run's own folder; it must not exist yet. None: a new folder in ``hpoviz_runs/``.
+    config : OptimizationConfig, optional
+        Settings of the system.
+
+    Raises
+    ------
+    ConfigError
+        With every problem at once.
+
+    Examples
+    --------
+    >>> OptimizationRequest(trials=10).objective
+    'accuracy'
+    >>> OptimizationRequest(trials="many")
+    Traceback (most recent call last):
+        ...
+    hpoviz.errors.ConfigError: trials must be a whole number, at least 1. Got 'many'.
+    """
+
+    trials: int = 50
+    objective: str = "accuracy"
+    seed: int | None = None
+    epochs: int | tuple[int, int] | None = None
+    search_space: Any = None
+    architecture: str | None = None
+    backend: Any = "local"
+    workers: int | None = None
+    sampler: Any = "tpe"
+    pruner: Any = "halving"
+    validation_fraction: float = 0.2
+    max_parameters: int | None = None
+    max_trial_minutes: float | None = None
+    run_dir: str | os.PathLike[str] | None = None
+    config: OptimizationConfig = dataclasses.field(default_factory=OptimizationConfig)
+
+    def __post_init__(self) -> None:
+        _raise_all(self._problems())
+
+    @classmethod
+    def from_keywords(cls, keywords: dict[str, Any]) -> OptimizationRequest:
+        """Build a request from keywords; an unknown one is a ConfigError that offers the nearest name."""
+        known = [field.name for field in dataclasses.fields(cls)]
+        problems = [
+            f"Optimizer has no setting '{name}'.{nearest(name, known)} Settings: {', '.join(known)}."
+            for name in keywords
+            if name not in known
+        ]
+        try:
+            request = cls(**{name: value for name, value in keywords.items() if name in known})
+        except ConfigError as error:
+            problems.append(str(error))
+        if problems:
+            raise ConfigError("\n".join(problems))
+        return request
+
+    def _problems(self) -> Iterator[str]:
+        yield from _whole("trials", self.trials, least=1)
+        yield from _one_of("objective", self.objective, OBJECTIVES)
+        yield from _whole("seed", self.seed, least=0, most=2**32 - 1, optional=True)
+        yield from self._epochs_problems()
+        yield from _whole("workers", self.workers, least=1, optional=True)
+        fraction = self.validation_fraction
+        if not _is_number(fraction) or not 0 < fraction <= 0.9:
+            yield f"validation_fraction must be a number in (0, 0.9]. Got {fraction!r}."
+        yield from _whole("max_parameters", self.max_parameters, least=1, optional=True)
+        yield from _positive("max_trial_minutes", self.max_trial_minutes, optional=True)
+        yield from _instance("run_dir", self.run_dir, (str, os.PathLike, type(None)), "a path")
+        yield from _instance("config", self.config, OptimizationConfig, "an hpoviz.OptimizationConfig")
+
+    def _epochs_problems(self) -> Iterator[str]:
+        if not isinstance(self.epochs, tuple):
+            yield from _whole("epochs", self.epochs, least=1, optional=True)
+        elif len(self.epochs) != 2 or not all(_is_whole(value, 1) for value in self.epochs):
+            yield f"epochs must be a whole number or a range of two, as (5, 20). Got {self.epochs!r}."
+        elif self.epochs[0] > self.epochs[1]:
+            yield f"epochs is upside down: {self.epochs!r}. Write ({self.epochs[1]}, {self.epochs[0]})."
+
+
+def _raise_all(problems: Iterator[str]) -> None:
+    found = list(problems)
+    if found:
+        raise ConfigError("\n".join(found))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_whole(value: Any, least: int) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= least
+
+
+def _whole(name: str, value: Any, *, least: int, most: int | None = None, optional: bool = False) -> Iterator[str]:
+    if optional and value is None:
+        return
+    if not _is_whole(value, least) or (most is not None and value > most):
+        limit = f"at least {least}" if most is None else f"from {least} to {most}"
+        yield f"{name} must be a whole number, {limit}{' (or None)' if optional else ''}. Got {value!r}."
+
+
+def _positive(name: str, value: Any, *, optional: bool = False) -> Iterator[str]:
+    if not (optional and value is None) and not (_is_number(value) and value > 0):
+        yield f"{name} must be a number above 0{' (or None)' if optional else ''}. Got {value!r}."
+
+
+def _instance(name: str, value: Any, types: Any, allowed: str) -> Iterator[str]:
+    if not isinstance(value, types):
+        yield f"{name} must be {allowed}. Got {value!r}."
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Iterator[str]:
+    if not isinstance(value, str) or value not in allowed:
+        options = ", ".join(map(repr, allowed))
+        yield f"{name} must be one of {options}. Got {value!r}.{nearest(value, allowed)}"

@@ -1,0 +1,1 @@
+"""Data sets: checked arrays, splits, and the catalogue of names."""

@@ -1,0 +1,289 @@
+"""What can happen in a run: frozen events with a versioned JSON form, one stream from trials to screen.
+
+Workers make the events of their trial, the parent makes those of the run. A run's state, its plots and its
+log are computed from this stream and from nothing else, so a live run, a reopened run and a test agree.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from hpoviz.errors import BackendProtocol
+
+__all__ = [
+    "EVENT_TYPES",
+    "BatchProgress",
+    "BestChanged",
+    "EpochEnded",
+    "Event",
+    "ModelBuilt",
+    "PhaseChanged",
+    "RunFinished",
+    "RunStarted",
+    "SlotChanged",
+    "TerminalEvent",
+    "TestEvaluated",
+    "TrialCancelled",
+    "TrialEvent",
+    "TrialFailed",
+    "TrialFinished",
+    "TrialPruned",
+    "TrialStarted",
+    "WorkerLost",
+    "event_from_json",
+    "utc_now",
+]
+
+EVENT_VERSION = 1
+
+
+def utc_now() -> str:
+    """Return the present moment as ISO 8601 text in UTC, to the millisecond."""
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Event:
+    """The base of all events.
+
+    Attributes
+    ----------
+    run : str
+        Identifier of the run.
+    sequence : int
+        Counts the events of one source (an attempt at a trial, or the run itself).
+    time : str
+        When it happened, ISO 8601 in UTC.
+    """
+
+    run: str
+    sequence: int = 0
+    time: str = dataclasses.field(default_factory=utc_now)
+
+    def to_json(self) -> str:
+        """Return the event as one line of strict JSON: NaN and infinity become null."""
+        record = {"event": type(self).__name__, "version": EVENT_VERSION, **dataclasses.asdict(self)}
+        return json.dumps(_plain(record), allow_nan=False)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialEvent(Event):
+    """The base of the events of a trial.
+
+    Attributes
+    ----------
+    trial : int
+        Order of asking, from 0.
+    attempt : int
+        Which attempt at that trial, from 1.
+    """
+
+    trial: int
+    attempt: int = 1
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunStarted(Event):
+    """A call of ``start`` or ``run``: how many trials are wanted in all, on how many slots."""
+
+    trials: int
+    slots: int
+    objective: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialStarted(TrialEvent):
+    """A trial was handed to a slot. ``suggested`` keeps what the sampler needs to be rebuilt."""
+
+    slot: int
+    params: Mapping[str, Any]
+    suggested: Mapping[str, Mapping[str, Any]]
+    seed: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PhaseChanged(TrialEvent):
+    """What a trial does now: building, compiling, training, saving."""
+
+    phase: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class SlotChanged(Event):
+    """What a slot without a trial, or its worker, does now: starting TensorFlow, waiting."""
+
+    slot: int
+    phase: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ModelBuilt(TrialEvent):
+    """The trial's model exists and has so many weights."""
+
+    parameters: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BatchProgress(TrialEvent):
+    """Where training is inside an epoch (counted from 1). Shown live, not stored."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    loss: float
+    accuracy: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EpochEnded(TrialEvent):
+    """The figures of one epoch (counted from 1); accuracies in [0, 1], ``seconds`` of wall time."""
+
+    epoch: int
+    epochs: int
+    loss: float | None
+    accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class WorkerLost(TrialEvent):
+    """The worker died with this attempt in hand; the trial goes to a fresh worker or fails."""
+
+    reason: str
+    will_retry: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TerminalEvent(TrialEvent):
+    """The base of the four ends of a trial; ``number`` (order of finishing, from 0) is given by the parent."""
+
+    number: int | None = None
+    seconds: float
+    reason: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialFinished(TerminalEvent):
+    """A trained, saved model. ``score`` is what the search maximises."""
+
+    score: float
+    accuracy: float
+    loss: float | None
+    best_epoch: int
+    epochs: int
+    model_sha256: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialPruned(TerminalEvent):
+    """Stopped early because other trials were ahead at the same epoch; ``score`` is its best so far."""
+
+    score: float
+    epochs: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialFailed(TerminalEvent):
+    """No model. ``violation`` > 0 says by how much a limit was passed: an infeasible trial, not an error."""
+
+    kind: str
+    details: str | None = None
+    violation: float | None = None
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialCancelled(TerminalEvent):
+    """Stopped by the user."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class BestChanged(Event):
+    """Trial ``number`` is the best so far."""
+
+    number: int
+    score: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TestEvaluated(Event):
+    """Somebody looked at the test set with the model of trial ``number``."""
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    number: int
+    accuracy: float
+    loss: float
+    samples: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunFinished(Event):
+    """The call of ``start`` or ``run`` is over: completed, stopped, timed out or failed."""
+
+    reason: str
+    seconds: float
+
+
+EVENT_TYPES: dict[str, type[Event]] = {
+    cls.__name__: cls
+    for cls in (
+        RunStarted,
+        TrialStarted,
+        PhaseChanged,
+        SlotChanged,
+        ModelBuilt,
+        BatchProgress,
+        EpochEnded,
+        WorkerLost,
+        TrialFinished,
+        TrialPruned,
+        TrialFailed,
+        TrialCancelled,
+        BestChanged,
+        TestEvaluated,
+        RunFinished,
+    )
+}
+
+
+def event_from_json(text: str) -> Event:
+    """Rebuild an event from `Event.to_json`'s text; BackendProtocol if it is not one.
+
+    Examples
+    --------
+    >>> event = PhaseChanged(run="r", trial=3, phase="building")
+    >>> event_from_json(event.to_json()) == event
+    True
+    """
+    try:
+        record = json.loads(text)
+        cls = EVENT_TYPES[record.pop("event")]
+        version = record.pop("version")
+        if version != EVENT_VERSION:
+            raise ValueError(f"version {version!r}")
+        return cls(**record)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise BackendProtocol(
+            f"An event must be a JSON object of version {EVENT_VERSION}. Got {text[:200]!r} "
+            f"({type(error).__name__}: {error}). Use one version of hpoviz everywhere."
+        ) from error
+
+
+def _plain(value: Any) -> Any:
+    """Make a value fit for strict JSON."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,1 @@
+"""Model families: hyperparameters declared once, and the Keras model they build."""

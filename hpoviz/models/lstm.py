@@ -1,0 +1,151 @@
+"""LstmConfig: recurrent networks for texts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from hpoviz.data.info import DataInfo
+from hpoviz.data.text import UNKNOWN
+from hpoviz.models.dense_head import DenseHeadConfig
+from hpoviz.search.parameter import parameter
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["LstmConfig"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LstmConfig(DenseHeadConfig):
+    """A recurrent network: embedding, dropout, LSTM layers, pooling over the words, dense blocks, softmax.
+
+    It is trained on token numbers; the saved model begins with a TextVectorization layer and takes texts. The
+    defaults build a model that works.
+
+    Examples
+    --------
+    >>> LstmConfig(lstm_units=16).bidirectional
+    True
+    """
+
+    data_kinds: ClassVar[tuple[str, ...]] = ("text",)
+
+    vocabulary_size: int = parameter(
+        5000,
+        search=(1000, 20_000),
+        valid=(3, 1_000_000),
+        log=True,
+        help="How many words the model knows, the most frequent of the training texts; all others are one unknown "
+        "word. More tell finer shades apart; rare words are seen too seldom to be learnt and cost weights.",
+    )
+    sequence_length: int = parameter(
+        100,
+        search=(20, 200),
+        valid=(1, 500),
+        log=True,
+        help="How many words of a text are read; the rest is cut off. More see the whole text and take longer. "
+        "Beyond the longest text it changes nothing.",
+    )
+    embedding_size: int = parameter(
+        32,
+        search=(16, 128),
+        valid=(1, 4096),
+        log=True,
+        help="How many numbers stand for a word. Words of like use come to lie near each other; with few numbers only "
+        "coarse likeness fits, with many the training texts are learnt by heart.",
+    )
+    lstm_units: int = parameter(
+        32,
+        search=(16, 96),
+        valid=(1, 4096),
+        log=True,
+        help="How much an LSTM can remember while it reads. More hold more at once, and take longer.",
+    )
+    num_layers_lstm: int = parameter(
+        1,
+        search=(1, 3),
+        valid=(1, 8),
+        help="How many LSTM layers read one after another, each what the one before wrote. One is often enough; more "
+        "are slow and hard to train.",
+    )
+    bidirectional: bool = parameter(
+        True,
+        choices=(True, False),
+        help="Reads every text forwards and backwards, so that each word is seen with what comes before and after. "
+        "Twice the weights and time.",
+    )
+    sequence_pooling: str = parameter(
+        "average",
+        choices=("last", "average"),
+        help="How what was written at each word becomes one vector: last keeps what is remembered at the end; average "
+        "is the mean over all words and reaches each of them at once, so longer texts train better.",
+    )
+    dropout_lstm: float = parameter(
+        0.2,
+        search=(0.0, 0.6),
+        valid=(0.0, 0.95),
+        help="Share of the inputs of each LSTM switched off at random in training, so that no trait of a word is "
+        "relied on alone: the first remedy against overfitting here.",
+    )
+    recurrent_dropout: float = parameter(
+        0.0,
+        search=(0.0, 0.4),
+        valid=(0.0, 0.95),
+        help="Share of the memory switched off at random from word to word in training. Works against overfitting; "
+        "rules out the fast kernels of a GPU where it is above 0.",
+    )
+
+    def prepare(self, x: np.ndarray, info: DataInfo) -> np.ndarray:
+        """Return token numbers cut to the sequence length, with words beyond the vocabulary as unknown."""
+        cut = np.asarray(x[:, : self.sequence_length])
+        return np.where(cut < self._tokens(info), cut, UNKNOWN)
+
+    def build(self, info: DataInfo) -> keras.Model:
+        """Return the uncompiled model: input token numbers (words,), output class probabilities."""
+        from keras import Sequential, layers
+
+        words = min(self.sequence_length, info.input_shape[0])
+        model = Sequential(name="lstm")
+        model.add(layers.Input((words,), dtype="int32"))
+        model.add(layers.Embedding(self._tokens(info), self.embedding_size, mask_zero=True, name="embedding"))
+        for index in range(1, self.num_layers_lstm + 1):
+            keep = index < self.num_layers_lstm or self.sequence_pooling == "average"
+            model.add(self._recurrent_layer(index, keep))
+        if self.sequence_pooling == "average":
+            model.add(layers.GlobalAveragePooling1D(name="average_over_words"))
+        self.add_head(model, info)
+        return model
+
+    def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
+        """Return a fresh, uncompiled model with the same weights that takes texts."""
+        from keras import Sequential, layers
+
+        twin = super().export(model, info)
+        vectorize = layers.TextVectorization(
+            max_tokens=self._tokens(info),
+            output_sequence_length=twin.input_shape[1],
+            vocabulary=list(info.vocabulary[: self._tokens(info) - 2]),
+            name="words_to_tokens",
+        )
+        return Sequential([layers.Input((), dtype="string"), vectorize, *twin.layers], name="lstm")
+
+    def _tokens(self, info: DataInfo) -> int:
+        """How many token numbers there are: the words known, one for unknown words, one for the end."""
+        return min(self.vocabulary_size, len(info.vocabulary) + 2)
+
+    def _recurrent_layer(self, index: int, return_sequences: bool) -> keras.Layer:
+        from keras import layers, regularizers
+
+        arguments: dict[str, Any] = {
+            "return_sequences": return_sequences,
+            "dropout": self.dropout_lstm,
+            "recurrent_dropout": self.recurrent_dropout,
+            "kernel_regularizer": regularizers.L2(self.l2) if self.l2 > 0 else None,
+        }
+        if not self.bidirectional:
+            return layers.LSTM(self.lstm_units, name=f"lstm_{index}", **arguments)
+        inner = layers.LSTM(self.lstm_units, name=f"lstm_{index}_one_way", **arguments)
+        return layers.Bidirectional(inner, name=f"lstm_{index}")

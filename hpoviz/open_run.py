@@ -1,0 +1,78 @@
+"""open_run: an Optimizer over a run that is on disk, to look at it or to go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hpoviz.data.catalog import load_dataset
+from hpoviz.data.dataset import Dataset
+from hpoviz.errors import ConfigError, DatasetError
+from hpoviz.optimizer import Optimizer
+from hpoviz.plugins import plugin_names
+from hpoviz.run_record import request_from_record
+from hpoviz.store.run_log import RunLog
+from hpoviz.store.run_store import RunStore
+
+__all__ = ["open_run"]
+
+
+def open_run(
+    path: str | Path,
+    *,
+    data: Dataset | None = None,
+    search_space: Callable[[Any], Mapping[str, Any]] | None = None,
+    backend: Any = None,
+    sampler: Any = None,
+    pruner: Any = None,
+) -> Optimizer:
+    """Open a run: look at its results, or go on with ``run()`` or ``run(more_trials=n)``.
+
+    The study is rebuilt from the run's events. Trials that were running when the process ended run again with the same
+    parameters. While another process writes the run, this one can only look.
+
+    Parameters
+    ----------
+    path : str or Path
+        The run's folder.
+    data : Dataset, optional
+        The run's data; not needed where they have a name that `load_dataset` knows.
+    search_space, backend, sampler, pruner : optional
+        To be passed again where they were a function or an object, which no file can hold.
+
+    Raises
+    ------
+    StoreError
+        No run there, damaged, or written by a newer hpoviz.
+    DatasetError
+        Other data than those of the run.
+    ConfigError
+        Something must be passed again; the message says what.
+
+    Examples
+    --------
+    >>> open_run("no/such/run")
+    Traceback (most recent call last):
+        ...
+    hpoviz.errors.StoreError: 'no/such/run' is no run of hpoviz: it has no run.json. Name the folder of a run.
+    """
+    store, record = RunStore.open(Path(path))
+    log = RunLog(record["run"], store, store.events())
+    request = request_from_record(
+        record["request"], search_space=search_space, backend=backend, sampler=sampler, pruner=pruner
+    )
+    return Optimizer._reopened(request, _data(data, record["data"]), log, record)
+
+
+def _data(data: Dataset | None, known: Mapping[str, Any]) -> Dataset:
+    if data is None:
+        if known["name"] not in plugin_names("hpoviz.datasets"):
+            raise ConfigError(f"The data {known['name']!r} of this run must be passed again: open_run(…, data=…).")
+        data = load_dataset(known["name"])
+    if data.sha256 != known["sha256"]:
+        raise DatasetError(
+            f"The run was made with other data named {known['name']!r}: the hash of the samples differs. Pass the same "
+            "samples in the same order, with the same test set."
+        )
+    return data

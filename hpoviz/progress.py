@@ -1,0 +1,219 @@
+"""Where a run stands, computed once for every way to show it, and drawn as plain text."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+from hpoviz.results import TrialResult
+from hpoviz.store.run_state import RunState, Slot
+
+__all__ = ["ProgressView", "SlotView", "TrialTable", "progress_lines", "table_lines", "trial_line", "value_text"]
+
+STATES = ("finished", "pruned", "failed", "infeasible", "cancelled")
+# Shown first where they differ, as they tell most about a model; the others follow in their own order.
+TELLING = ("learning_rate", "optimizer", "num_layers_conv", "filters", "activation")
+COLUMNS_ALWAYS = ("number", "state", "score", "weights", "epochs", "seconds")
+
+
+@dataclasses.dataclass(frozen=True)
+class SlotView:
+    """One slot: what it does, and how far it is (0 to 1)."""
+
+    title: str
+    phase: str
+    fraction: float
+    figures: str
+
+
+@dataclasses.dataclass(frozen=True)
+class ProgressView:
+    """Where a run stands, in words and numbers.
+
+    Attributes
+    ----------
+    ended, wanted : int
+        Trials; cancelled ones are not counted.
+    counts : tuple of (str, int)
+        States that occur, with their numbers.
+    best : str
+        The best trial in words, or an empty string.
+    time : str
+        Time gone, and an estimate of the time left.
+    slots : tuple of SlotView
+    ending : str
+        How the run ended; empty while it goes on.
+    """
+
+    ended: int
+    wanted: int
+    counts: tuple[tuple[str, int], ...]
+    best: str
+    time: str
+    slots: tuple[SlotView, ...]
+    ending: str
+
+    @classmethod
+    def of(cls, state: RunState) -> ProgressView:
+        """Compute the view of a state."""
+        counts = state.counts
+        ended = sum(counts[name] for name in STATES if name != "cancelled")
+        best = "" if state.best is None else f"best accuracy {state.best.accuracy:.4f} (trial {state.best.number})"
+        return cls(
+            ended=ended,
+            wanted=state.wanted,
+            counts=tuple((name, counts[name]) for name in STATES if counts[name]),
+            best=best,
+            time=_time(state, ended),
+            slots=tuple(_slot_view(index, slot) for index, slot in sorted(state.slots.items())),
+            ending=state.finished_reason or "",
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialTable:
+    """Ended trials, best first, as text cells.
+
+    Attributes
+    ----------
+    header : tuple of str
+    rows : tuple of tuple of str
+    left_out : int
+        Trials that are not among the rows.
+    best_row : int or None
+    """
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    left_out: int
+    best_row: int | None
+
+    @classmethod
+    def of(cls, state: RunState, *, most: int = 12, params: int = 4) -> TrialTable:
+        """Choose and format up to `most` trials and the `params` most telling parameters that differ between them."""
+        order = {"finished": 0, "pruned": 1, "infeasible": 2, "failed": 2, "cancelled": 3}
+        trials = sorted(state.numbered, key=lambda t: (order[t.state], -(t.score or 0), t.number))
+        shown = trials[:most]
+        names = _differing_params(shown)[:params]
+        rows = tuple((*_cells(trial), *(value_text(trial.params.get(name)) for name in names)) for trial in shown)
+        best = state.best
+        best_row = next((i for i, trial in enumerate(shown) if best and trial.trial_id == best.trial_id), None)
+        return cls((*COLUMNS_ALWAYS, *names), rows, len(trials) - len(shown), best_row)
+
+
+def progress_lines(view: ProgressView, width: int) -> list[str]:
+    """Draw a view as lines of text of at most `width` characters: one for the run, one a slot.
+
+    Examples
+    --------
+    >>> view = ProgressView(1, 4, (("finished", 1),), "", "3 s", (), "")
+    >>> progress_lines(view, 80)
+    ['[█████···············] 1/4 trials · 1 finished · 3 s']
+    """
+    share = view.ended / view.wanted if view.wanted else 0.0
+    counts = ", ".join(f"{count} {name}" for name, count in view.counts)
+    parts = [f"{_bar(share, 20)} {view.ended}/{view.wanted} trials", counts, view.best, view.time]
+    lines = [" · ".join(part for part in parts if part)]
+    for slot in view.slots:
+        bar = f"{_bar(slot.fraction, 12)} " if slot.fraction else ""
+        lines.append(f"  {slot.title:<22} {bar}{slot.phase:<22} {slot.figures}".rstrip())
+    return [line if len(line) <= width else line[: width - 1] + "…" for line in lines]
+
+
+def table_lines(table: TrialTable) -> list[str]:
+    """Draw a table as aligned lines of text; the best trial is marked with a star."""
+    widths = [max(len(row[column]) for row in (table.header, *table.rows)) for column in range(len(table.header))]
+    lines = ["  " + "  ".join(cell.ljust(w) for cell, w in zip(table.header, widths, strict=True)).rstrip()]
+    lines.append("  " + "  ".join("─" * width for width in widths))
+    for index, row in enumerate(table.rows):
+        mark = "★ " if index == table.best_row else "  "
+        lines.append(mark + "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip())
+    if table.left_out:
+        lines.append(f"  … and {table.left_out} more: see opt.results")
+    return lines
+
+
+def trial_line(trial: TrialResult) -> str:
+    """Say in one line how a trial ended."""
+    parts = [f"trial {trial.number}: {trial.state}"]
+    if trial.score is not None:
+        parts.append(f"accuracy {trial.score:.4f}")
+    if trial.parameters is not None:
+        parts.append(f"{trial.parameters:,} weights")
+    if trial.seconds is not None:
+        parts.append(f"{trial.seconds:.1f} s")
+    if trial.reason:
+        parts.append(trial.reason.splitlines()[0])
+    return ", ".join(parts)
+
+
+def _slot_view(index: int, slot: Slot) -> SlotView:
+    if slot.trial_id is None:
+        return SlotView(f"slot {index}", slot.phase, 0.0, "")
+    done = max(slot.epoch - 1, 0) + (slot.batch / slot.batches if slot.batches else 0)
+    fraction = min(done / slot.epochs, 1.0) if slot.epochs else 0.0
+    figures = []
+    if slot.epochs:
+        figures.append(f"epoch {slot.epoch}/{slot.epochs}")
+    if slot.batches:
+        figures.append(f"batch {slot.batch}/{slot.batches}")
+    if slot.accuracy is not None:
+        figures.append(f"accuracy {slot.accuracy:.3f}")
+    if slot.val_accuracy is not None:
+        figures.append(f"validation {slot.val_accuracy:.3f}")
+    return SlotView(f"slot {index} (trial id {slot.trial_id})", slot.phase, fraction, "  ".join(figures))
+
+
+def _time(state: RunState, ended: int) -> str:
+    elapsed = state.seconds()
+    text = duration(elapsed)
+    if state.finished_reason is None and 0 < ended < state.wanted:
+        text += f", about {duration(elapsed / ended * (state.wanted - ended))} left"
+    return text
+
+
+def duration(seconds: float) -> str:
+    """Say a time span in words.
+
+    Examples
+    --------
+    >>> duration(42.3), duration(192), duration(7300)
+    ('42 s', '3 min 12 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def _cells(trial: TrialResult) -> tuple[str, ...]:
+    return (
+        str(trial.number),
+        trial.state,
+        "" if trial.score is None else f"{trial.score:.4f}",
+        "" if trial.parameters is None else f"{trial.parameters:,}",
+        str(len(trial.history) or ""),
+        "" if trial.seconds is None else f"{trial.seconds:.1f}",
+    )
+
+
+def _differing_params(trials: Sequence[TrialResult]) -> list[str]:
+    trials = [trial for trial in trials if trial.params]
+    names = dict.fromkeys(name for trial in trials for name in trial.params)
+    differing = [name for name in names if len({str(trial.params.get(name)) for trial in trials}) > 1]
+    return sorted(differing, key=lambda name: TELLING.index(name) if name in TELLING else len(TELLING))
+
+
+def value_text(value: Any) -> str:
+    """Say a parameter's value: yes or no, three digits of a fraction, nothing for None."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:.3g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def _bar(share: float, width: int) -> str:
+    full = round(share * width)
+    return "[" + "█" * full + "·" * (width - full) + "]"

@@ -1,0 +1,151 @@
+"""TrialResult: one trial as people see it, and the states that it can be in."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+__all__ = [
+    "CANCELLED",
+    "FAILED",
+    "FINISHED",
+    "INFEASIBLE",
+    "PRUNED",
+    "RUNNING",
+    "Epoch",
+    "RunStatus",
+    "TestScore",
+    "TrialResult",
+]
+
+RUNNING, FINISHED, PRUNED = "running", "finished", "pruned"
+FAILED, INFEASIBLE, CANCELLED = "failed", "infeasible", "cancelled"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """The figures of one epoch (counted from 1); None where a figure is not finite."""
+
+    epoch: int
+    loss: float | None
+    accuracy: float | None
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float
+    seconds: float
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialResult:
+    """What is known of one trial.
+
+    Attributes
+    ----------
+    trial_id : int
+        Order of asking, from 0; the name of its folder.
+    number : int or None
+        Order of finishing, from 0; None while it runs.
+    state : str
+        running, finished, pruned, failed, infeasible or cancelled.
+    params : mapping
+        Every hyperparameter, defaults included.
+    seed : int
+    score : float or None
+        What the search maximises; of a pruned trial the best so far.
+    accuracy, loss : float or None
+        On validation data, of the weights that were kept; the loss with its L2 penalty.
+    best_epoch : int or None
+        The epoch (from 1) whose weights were kept.
+    parameters : int or None
+        How many weights the model has.
+    seconds : float or None
+    reason : str or None
+        Why it failed, was pruned, cancelled or found infeasible.
+    details : str or None
+        Traceback of an error.
+    history : tuple of Epoch
+    """
+
+    trial_id: int
+    number: int | None = None
+    state: str = RUNNING
+    params: Mapping[str, Any]
+    seed: int
+    score: float | None = None
+    accuracy: float | None = None
+    loss: float | None = None
+    best_epoch: int | None = None
+    parameters: int | None = None
+    seconds: float | None = None
+    reason: str | None = None
+    details: str | None = None
+    history: tuple[Epoch, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TestScore:
+    """How the selected model does on the test set.
+
+    Attributes
+    ----------
+    accuracy : float
+        In [0, 1].
+    loss : float
+        Mean cross-entropy, in nats.
+    samples : int
+    number : int
+        The trial whose model was looked at.
+    looks : int
+        How often anybody has looked at this test set in this run; after the first it is no longer unseen.
+    """
+
+    __test__ = False  # not a test case, whatever pytest makes of the name
+
+    accuracy: float
+    loss: float
+    samples: int
+    number: int
+    looks: int
+
+    def __repr__(self) -> str:
+        text = (
+            f"test accuracy {self.accuracy:.4f}, loss {self.loss:.4f} on {self.samples:,} samples (trial {self.number})"
+        )
+        if self.looks > 1:
+            text += f"; look number {self.looks} at this test set: the first one is the honest one"
+        return text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RunStatus:
+    """Where a run stands.
+
+    Attributes
+    ----------
+    phase : str
+        not started, running, or how it ended.
+    wanted, finished, running, pruned, failed, infeasible, cancelled : int
+        Numbers of trials.
+    best_score : float or None
+    best_number : int or None
+    elapsed_s : float
+    """
+
+    phase: str
+    wanted: int
+    finished: int
+    running: int
+    pruned: int
+    failed: int
+    infeasible: int
+    cancelled: int
+    best_score: float | None
+    best_number: int | None
+    elapsed_s: float
+
+    def __repr__(self) -> str:
+        states = ("finished", "running", "pruned", "failed", "infeasible", "cancelled")
+        counts = ", ".join(f"{getattr(self, name)} {name}" for name in states if getattr(self, name))
+        best = "" if self.best_score is None else f"; best score {self.best_score:.4f} (trial {self.best_number})"
+        return f"{self.phase}: {counts or 'no trials'} of {self.wanted}{best}; {self.elapsed_s:.0f} s"

@@ -1,0 +1,188 @@
+"""RunResults: what a run has found, and ways to take it away."""
+
+from __future__ import annotations
+
+import abc
+import contextlib
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hpoviz.config import OptimizationRequest
+from hpoviz.data.dataset import Dataset
+from hpoviz.errors import ConfigError, StoreError
+from hpoviz.events import TestEvaluated
+from hpoviz.models.model_config import ModelConfig
+from hpoviz.results import TestScore, TrialResult
+from hpoviz.search.space import CustomSpace, SearchSpace
+from hpoviz.store.best_record import best_record
+from hpoviz.store.run_log import RunLog
+from hpoviz.store.run_state import RunState
+from hpoviz.store.run_store import to_yaml, write_atomically
+from hpoviz.summary import summarize
+from hpoviz.trial import Trial, TrialList
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["RunResults"]
+
+RESULT_COLUMNS = ("number", "state", "score", "accuracy", "loss", "parameters", "best_epoch", "seconds", "reason")
+
+
+class RunResults(abc.ABC):
+    """What a run has found: the half of `hpoviz.Optimizer` that reads.
+
+    The other half fills these in.
+
+    Attributes
+    ----------
+    request : OptimizationRequest
+    data : Dataset
+    """
+
+    request: OptimizationRequest
+    data: Dataset
+    _family: type[ModelConfig]
+    _space: SearchSpace | CustomSpace
+    _folder: Path
+    _record: dict[str, Any]
+    _log: RunLog | None
+
+    @property
+    def run_dir(self) -> Path:
+        """The folder of this run; it exists once the search was started."""
+        return self._folder
+
+    @property
+    def results(self) -> pd.DataFrame:
+        """One row an ended trial, by number.
+
+        Columns: number, state, score, accuracy and loss (on validation data, of the weights kept), parameters (how
+        many weights), best_epoch, seconds, reason, and ``params_…`` for every hyperparameter.
+        """
+        rows = [
+            {name: getattr(trial, name) for name in RESULT_COLUMNS}
+            | {f"params_{name}": value for name, value in trial.params.items()}
+            for trial in self._ended()
+        ]
+        columns = [*RESULT_COLUMNS, *(f"params_{name}" for name in self._family.parameters())]
+        frame = pd.DataFrame(rows, columns=columns)
+        numbers = dict.fromkeys(("score", "accuracy", "loss", "seconds"), "float64")
+        return frame.astype(numbers | {"parameters": "Int64", "best_epoch": "Int64", "number": "int64"})
+
+    @property
+    def trials(self) -> TrialList:
+        """The ended trials; ``opt.trials[3]`` is the one with number 3."""
+        return TrialList([Trial(result, self._trial_folder(result)) for result in self._ended()])
+
+    @property
+    def best_trial(self) -> Trial:
+        """The finished trial of highest score; StoreError if none has finished."""
+        best = self._best()
+        return Trial(best, self._trial_folder(best))
+
+    @property
+    def best_params(self) -> dict[str, Any]:
+        """Every hyperparameter of the best trial, defaults included."""
+        return dict(self._best().params)
+
+    @property
+    def best_model(self) -> keras.Model:
+        """The best trial's own model with the weights of its best epoch, compiled, loaded anew at each call."""
+        model = self.best_trial.model
+        self._best_config().compile(model)
+        return model
+
+    def evaluate(self) -> TestScore:
+        """Look at the test set with the best model: the one honest figure, as nothing was chosen by it.
+
+        Every look is recorded; from the second on the result says so.
+        """
+        import keras
+
+        best = self.best_trial
+        probabilities = best.model.predict(self.data.x_test, verbose=0)
+        losses = keras.ops.sparse_categorical_crossentropy(self.data.y_test, probabilities)
+        accuracy = float((probabilities.argmax(axis=1) == self.data.y_test).mean())
+        loss, samples = float(np.mean(losses)), len(self.data.y_test)
+        assert self._log is not None  # there is a best trial
+        self._log.record(TestEvaluated, number=best.number, accuracy=accuracy, loss=loss, samples=samples)
+        with self._reading() as state:
+            looks = state.looks
+        return TestScore(accuracy=accuracy, loss=loss, samples=samples, number=best.number, looks=looks)
+
+    def save_model(self, path: str | Path) -> Path:
+        """Copy the best model to `path` (ending in ``.keras``), with ``best_hyperparameters.yaml`` beside it.
+
+        Raises
+        ------
+        ConfigError
+            Another suffix.
+        StoreError
+            No trial has finished, or the folder cannot be written.
+        """
+        target = Path(path)
+        if target.suffix != ".keras":
+            raise ConfigError(f"save_model writes Keras' own format: the path must end in .keras. Got {str(path)!r}.")
+        source = self.best_trial.model_path
+        try:
+            shutil.copyfile(source, target)
+            record = best_record(self._best(), self._record)
+            write_atomically(target.parent / "best_hyperparameters.yaml", to_yaml(record))
+        except OSError as error:
+            raise StoreError(f"The model cannot be saved as {str(path)!r}: {error}. Name another path.") from error
+        return target
+
+    def summary(self) -> str:
+        """Return three sentences: what won, why, and what to try next."""
+        if self._log is None:
+            return "The search was not started yet. Call run() or start()."
+        with self._reading() as state:
+            ended, best = state.numbered, state.best
+        return summarize(ended, best, self._importances(), self._space)
+
+    def to_code(self) -> str:
+        """Return the best model as plain Keras source that builds, compiles and trains it without hpoviz."""
+        from hpoviz.architecture.source import keras_source
+
+        best = self.best_trial
+        title = f"A classifier of {self.data.name}: validation accuracy {best.accuracy:.4f} when hpoviz found it."
+        patience = self.request.config.early_stopping_patience
+        return keras_source(best.model, self._best_config(), title=title, patience=patience)
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[RunState]:
+        if self._log is None:
+            yield RunState()
+        else:
+            with self._log.reading() as state:
+                yield state
+
+    @abc.abstractmethod
+    def _importances(self) -> dict[str, float]:
+        """Return each parameter's share in the differences of the score; empty where it is not known."""
+
+    def _ended(self) -> list[TrialResult]:
+        with self._reading() as state:
+            return state.numbered
+
+    def _best(self) -> TrialResult:
+        with self._reading() as state:
+            best = state.best
+            counts = ", ".join(f"{count} {name}" for name, count in state.counts.items())
+        if best is None:
+            raise StoreError(
+                f"No trial has finished, so there is no best one: {counts or 'the search was not started'}."
+            )
+        return best
+
+    def _best_config(self) -> ModelConfig:
+        return self._family.from_dict(self._best().params)
+
+    def _trial_folder(self, result: TrialResult) -> Path:
+        return self._folder / "trials" / str(result.trial_id)

@@ -1,0 +1,1 @@
+"""What may be proposed, and who proposes it."""

@@ -1,0 +1,162 @@
+"""A hyperparameter, declared once: default, search range, allowed values, condition and explanation."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import math
+import numbers
+from collections.abc import Mapping
+from typing import Any
+
+from hpoviz.errors import ConfigError
+
+__all__ = ["Condition", "Parameter", "at_least", "one_of", "parameter", "parameters_of"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Condition:
+    """When a parameter has any effect: another one has one of `values`, or is at least `least`."""
+
+    name: str
+    values: tuple[Any, ...] | None = None
+    least: float | None = None
+
+    def holds(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether the condition is met by these parameters."""
+        value = params[self.name]
+        return value in self.values if self.values is not None else value >= self.least
+
+    def __str__(self) -> str:
+        if self.values is None:
+            return f"{self.name} is at least {self.least:g}"
+        return f"{self.name} is {' or '.join(map(str, self.values))}"
+
+
+def at_least(name: str, least: float) -> Condition:
+    """Return the condition that parameter `name` is at least `least`."""
+    return Condition(name, least=least)
+
+
+def one_of(name: str, *values: Any) -> Condition:
+    """Return the condition that parameter `name` has one of `values`."""
+    return Condition(name, values=values)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Parameter:
+    """The declaration of one hyperparameter.
+
+    Attributes
+    ----------
+    name : str
+    default : int, float, str or bool
+    help : str
+        What it does to a model, in words fit for a learner.
+    choices : tuple, optional
+        The values that a search tries.
+    also : tuple
+        Values that are allowed beside `choices`, but tried only where the user asks for them.
+    search : (low, high), optional
+        The range that a search tries, both ends included; a parameter has either this or choices.
+    valid : (low, high), optional
+        The range that is allowed; wider than the search. None: `choices` and `also` are all.
+    log : bool
+        Search the range by orders of magnitude.
+    when : tuple of Condition
+        All must hold, or the parameter has no effect and is not searched.
+    """
+
+    name: str
+    default: Any
+    help: str
+    choices: tuple[Any, ...] | None = None
+    also: tuple[Any, ...] = ()
+    search: tuple[float, float] | None = None
+    valid: tuple[float, float] | None = None
+    log: bool = False
+    when: tuple[Condition, ...] = ()
+
+    @property
+    def type(self) -> type:
+        """int, float, str or bool."""
+        return type(self.default)
+
+    def active(self, params: Mapping[str, Any]) -> bool:
+        """Tell whether the parameter has an effect beside these others."""
+        return all(condition.holds(params) for condition in self.when)
+
+    def describe_allowed(self) -> str:
+        """Say in words which values are allowed."""
+        if self.valid is None:
+            return "one of " + ", ".join(repr(choice) for choice in (*(self.choices or ()), *self.also))
+        kind = "a whole number" if self.type is int else "a number"
+        return f"{kind} from {self.valid[0]:g} to {self.valid[1]:g}"
+
+    def problem(self, value: Any) -> str | None:
+        """Return what is wrong with a value, or None."""
+        if self._right_type(value) and self._in_range(value):
+            return None
+        return f"{self.name} must be {self.describe_allowed()}. Got {value!r}."
+
+    def convert(self, value: Any) -> Any:
+        """Return a right value as the declared Python type, so that it survives JSON."""
+        return self.type(value)
+
+    def _right_type(self, value: Any) -> bool:
+        if self.type is bool or isinstance(value, bool):
+            return isinstance(value, bool) and self.type is bool
+        if self.type is float:
+            return isinstance(value, numbers.Real) and math.isfinite(value)
+        return isinstance(value, numbers.Integral if self.type is int else self.type)
+
+    def _in_range(self, value: Any) -> bool:
+        if self.valid is not None:
+            return bool(self.valid[0] <= value <= self.valid[1])
+        return value in (self.choices or ()) or value in self.also
+
+
+def parameter(
+    default: Any,
+    *,
+    help: str,
+    choices: tuple[Any, ...] | None = None,
+    also: tuple[Any, ...] = (),
+    search: tuple[float, float] | None = None,
+    valid: tuple[float, float] | None = None,
+    log: bool = False,
+    when: tuple[Condition, ...] | Condition = (),
+) -> Any:
+    """Declare a hyperparameter as a dataclass field of a ModelConfig. See `Parameter` for the arguments.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class Tiny:
+    ...     units: int = parameter(8, search=(4, 64), valid=(1, 4096), log=True, help="Width of the layer.")
+    >>> parameters_of(Tiny)["units"].search
+    (4, 64)
+    """
+    if (choices is None) == (search is None):
+        raise ConfigError("A parameter has either choices or a search range. Give one of them.")
+    if isinstance(default, bool):
+        valid = None
+    elif search is not None and valid is None:
+        valid = search
+    conditions = (when,) if isinstance(when, Condition) else when
+    declared = {"help": help, "choices": choices, "also": also, "search": search, "valid": valid, "log": log}
+    return dataclasses.field(default=default, metadata={"hyperparameter": declared | {"when": conditions}})
+
+
+def parameters_of(cls: type) -> dict[str, Parameter]:
+    """Return the parameters declared by a dataclass, by name: its own first, then its parents', nearest first."""
+    found = [
+        Parameter(name=field.name, default=field.default, **field.metadata["hyperparameter"])
+        for field in dataclasses.fields(cls)
+        if "hyperparameter" in field.metadata
+    ]
+    home = {
+        name: level for level, base in reversed([*enumerate(cls.__mro__)]) for name in inspect.get_annotations(base)
+    }
+    found.sort(key=lambda item: home[item.name])
+    return {item.name: item for item in found}

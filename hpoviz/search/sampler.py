@@ -1,0 +1,261 @@
+"""The study: Optuna asked and told, in the parent process, for Optuna 4 and 5 alike.
+
+Every argument of Optuna's sampler and pruner is given, as their defaults differ between the two releases.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import warnings
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import optuna
+
+from hpoviz.errors import ConfigError, StoreError, nearest
+from hpoviz.events import EpochEnded, Event, TerminalEvent, TrialFailed, TrialFinished, TrialPruned, TrialStarted
+
+__all__ = ["Proposal", "Space", "Study", "make_pruner", "make_sampler", "try_space"]
+
+SAMPLERS = ("tpe", "random")
+PRUNERS = ("halving",)
+# Rungs at epochs 3, 9, 27: the order of trials after 3 epochs agrees well with that at the end, after 1 it does not.
+FIRST_RUNG, REDUCTION_FACTOR = 3, 3
+VIOLATION = "hpoviz:violation"
+
+
+class Space(Protocol):
+    """What is asked for the parameters of a trial: a SearchSpace or a CustomSpace."""
+
+    def suggest(self, trial: Any) -> dict[str, Any]: ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Proposal:
+    """A trial to be run.
+
+    Attributes
+    ----------
+    trial : int
+        Order of asking, from 0.
+    params : dict or None
+        Every hyperparameter; None if the user's space function failed.
+    suggested : dict
+        What Optuna chose: label to value and distribution, enough to rebuild the study.
+    error : Exception or None
+        What the user's space function raised.
+    """
+
+    trial: int
+    params: dict[str, Any] | None
+    suggested: dict[str, dict[str, Any]]
+    error: Exception | None = None
+
+
+class Study:
+    """An Optuna study that is asked, reported to and told; the score is maximised.
+
+    Not thread-safe: it belongs to the thread that runs the search.
+
+    Parameters
+    ----------
+    sampler, pruner : str, None or Optuna object
+        See `make_sampler` and `make_pruner`.
+    seed : int
+    startup_trials : int
+        Random trials before the sampler learns; as many must have finished before one is pruned.
+
+    Examples
+    --------
+    >>> from hpoviz.models.cnn import CnnConfig
+    >>> from hpoviz.search.space import SearchSpace
+    >>> study = Study(sampler="tpe", pruner=None, seed=0, startup_trials=5)
+    >>> proposal = study.ask(SearchSpace(CnnConfig.parameters(), {"filters": 8}))
+    >>> proposal.trial, proposal.params["filters"]
+    (0, 8)
+    >>> study.tell_finished(0, 0.9)
+    """
+
+    def __init__(self, *, sampler: Any, pruner: Any, seed: int, startup_trials: int) -> None:
+        self._startup_trials = startup_trials
+        self._finished = 0
+        self._open: dict[int, optuna.Trial] = {}
+        self._study = quiet_study(make_sampler(sampler, seed, startup_trials), make_pruner(pruner))
+
+    def ask(self, space: Space) -> Proposal:
+        """Propose the next trial. An exception of the user's space function is returned, not raised."""
+        trial = self._study.ask()
+        self._open[trial.number] = trial
+        params, failure = None, None
+        try:
+            params = space.suggest(trial)
+        except Exception as error:
+            failure = error
+        suggested = {
+            label: {
+                "value": trial.params[label],
+                "distribution": json.loads(optuna.distributions.distribution_to_json(distribution)),
+            }
+            for label, distribution in trial.distributions.items()
+        }
+        return Proposal(trial.number, params, suggested, failure)
+
+    def try_first(self, suggestions: dict[str, Any]) -> None:
+        """Make the next trial one with these values, by the names that Optuna is asked for."""
+        self._study.enqueue_trial(suggestions)
+
+    def restore(self, past: Iterable[Event]) -> list[int]:
+        """Carry on what earlier processes recorded, in a study that has not been asked yet.
+
+        Every trial is asked again with the values that were recorded, and every report and end is told again, so that
+        sampler and pruner know what they knew.
+
+        Returns
+        -------
+        list of int
+            The trials that had not ended, in the order of asking: they are open now.
+        """
+        for event in past:
+            if isinstance(event, TrialStarted) and event.trial not in self._open and event.attempt == 1:
+                self._ask_again(event)
+            elif isinstance(event, EpochEnded) and event.val_accuracy is not None and event.epoch < event.epochs:
+                self.report(event.trial, event.epoch, event.val_accuracy)
+            elif isinstance(event, TerminalEvent):
+                self.tell(event)
+        return sorted(self._open)
+
+    def _ask_again(self, event: TrialStarted) -> None:
+        values = {label: item["value"] for label, item in event.suggested.items()}
+        distributions = {
+            label: optuna.distributions.json_to_distribution(json.dumps(item["distribution"]))
+            for label, item in event.suggested.items()
+        }
+        self._study.enqueue_trial(values)
+        trial = self._study.ask(fixed_distributions=distributions)
+        if trial.number != event.trial:
+            raise StoreError(
+                f"The events of trial id {event.trial} are missing before those of trial id {trial.number}."
+            )
+        self._open[trial.number] = trial
+
+    def tell(self, event: TerminalEvent) -> None:
+        """Tell how a trial ended."""
+        match event:
+            case TrialFinished():
+                self.tell_finished(event.trial, event.score)
+            case TrialPruned():
+                self.tell_pruned(event.trial)
+            case TrialFailed() if event.violation is not None:
+                self.tell_infeasible(event.trial, event.violation)
+            case _:
+                self.tell_failed(event.trial)
+
+    def report(self, trial_id: int, epoch: int, value: float) -> bool:
+        """Report the score after an epoch (from 1) and return whether the trial should be pruned.
+
+        An epoch that was reported before, by an attempt whose worker died, is passed over.
+        """
+        trial = self._open[trial_id]
+        frozen = self._study.get_trials(deepcopy=False)[trial_id]
+        if frozen.last_step is not None and epoch <= frozen.last_step:
+            return False
+        trial.report(value, step=epoch)
+        prune = trial.should_prune()  # asked even where the answer is not used: halving records its rungs here
+        return prune and self._finished >= self._startup_trials
+
+    def tell_finished(self, trial_id: int, score: float) -> None:
+        """Tell the score of a trial that was trained to its end."""
+        self._tell(trial_id, optuna.trial.TrialState.COMPLETE, score)
+        self._finished += 1
+
+    def tell_pruned(self, trial_id: int) -> None:
+        """Tell that a trial was pruned; Optuna takes its last reported score."""
+        self._tell(trial_id, optuna.trial.TrialState.PRUNED)
+
+    def tell_infeasible(self, trial_id: int, violation: float) -> None:
+        """Tell that a trial passed a limit; `violation` > 0 says by how much, relative to the limit."""
+        trial = self._open[trial_id]
+        if hasattr(trial, "set_constraint"):
+            trial.set_constraint(VIOLATION, violation)
+        else:
+            trial.set_user_attr(VIOLATION, violation)
+        self._tell(trial_id, optuna.trial.TrialState.PRUNED)
+
+    def tell_failed(self, trial_id: int) -> None:
+        """Tell that a trial has no score: an error, or cancelled."""
+        self._tell(trial_id, optuna.trial.TrialState.FAIL)
+
+    def importances(self) -> dict[str, float]:
+        """Return each parameter's share in the differences of the score (PED-ANOVA, Watanabe et al. 2023).
+
+        Only parameters that every finished trial was asked for are judged; empty with fewer than four trials.
+        """
+        finished = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+        if len(finished) < 4 or not set.intersection(*(set(trial.params) for trial in finished)):
+            return {}
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore"
+            )  # experimental; and that few trials make it inaccurate, which is said in words
+            evaluator = optuna.importance.PedAnovaImportanceEvaluator()
+            return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator, normalize=True))
+
+    def _tell(self, trial_id: int, state: optuna.trial.TrialState, score: float | None = None) -> None:
+        self._study.tell(self._open.pop(trial_id), score, state=state)
+
+
+def quiet_study(sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> optuna.Study:
+    """Return a new study in memory, without the line that Optuna logs about its random name."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def try_space(space: Space) -> None:
+    """Ask a space for one trial of a throw-away study, so that mistakes of a user's function show early."""
+    space.suggest(quiet_study(optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner()).ask())
+
+
+def make_sampler(sampler: Any, seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
+    """Return the Optuna sampler for ``"tpe"``, ``"random"`` or a sampler of the user's; else ConfigError."""
+    if isinstance(sampler, optuna.samplers.BaseSampler):
+        return sampler
+    if sampler == "random":
+        return optuna.samplers.RandomSampler(seed=seed)
+    if sampler != "tpe":
+        raise ConfigError(
+            f"sampler must be one of {', '.join(map(repr, SAMPLERS))} or an Optuna sampler. "
+            f"Got {sampler!r}.{nearest(sampler, SAMPLERS)}"
+        )
+    options: dict[str, Any] = {}
+    if not hasattr(optuna.trial.Trial, "set_constraint"):  # Optuna 4
+        options["constraints_func"] = lambda trial: (trial.user_attrs.get(VIOLATION, -1.0),)
+    with warnings.catch_warnings():
+        # Three of these are "experimental" in both releases, though KerasTuner-like spaces are what they are for.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            n_startup_trials=startup_trials,
+            n_ei_candidates=24,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            seed=seed,
+            **options,
+        )
+
+
+def make_pruner(pruner: Any) -> optuna.pruners.BasePruner:
+    """Return the Optuna pruner for ``"halving"``, None or a pruner of the user's; else ConfigError."""
+    if isinstance(pruner, optuna.pruners.BasePruner):
+        return pruner
+    if pruner is None:
+        return optuna.pruners.NopPruner()
+    if pruner == "halving":
+        return optuna.pruners.SuccessiveHalvingPruner(
+            min_resource=FIRST_RUNG, reduction_factor=REDUCTION_FACTOR, min_early_stopping_rate=0, bootstrap_count=0
+        )
+    raise ConfigError(f"pruner must be 'halving', None or an Optuna pruner. Got {pruner!r}.{nearest(pruner, PRUNERS)}")

@@ -1,0 +1,215 @@
+"""RunState: the state of a run, computed from its events and from nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import math
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from hpoviz.events import (
+    BatchProgress,
+    EpochEnded,
+    Event,
+    ModelBuilt,
+    PhaseChanged,
+    RunFinished,
+    RunStarted,
+    SlotChanged,
+    TerminalEvent,
+    TestEvaluated,
+    TrialCancelled,
+    TrialEvent,
+    TrialFailed,
+    TrialFinished,
+    TrialPruned,
+    TrialStarted,
+    WorkerLost,
+)
+from hpoviz.results import CANCELLED, FAILED, FINISHED, INFEASIBLE, PRUNED, RUNNING, Epoch, TrialResult
+
+__all__ = ["RunState", "Slot"]
+
+
+@dataclasses.dataclass
+class Slot:
+    """What one slot does now."""
+
+    trial_id: int | None = None
+    phase: str = "waiting"
+    epoch: int = 0
+    epochs: int = 0
+    batch: int = 0
+    batches: int = 0
+    accuracy: float | None = None
+    val_accuracy: float | None = None
+
+
+class RunState:
+    """Folds events into trials, slots and counts: the same live, replayed from disk and in tests.
+
+    Not thread-safe: its owner holds a lock while it is changed or read.
+
+    Attributes
+    ----------
+    trials : dict of int to TrialResult
+        By order of asking.
+    attempts : dict of int to int
+        Latest attempt at each trial, from 1.
+    looks : int
+        How often somebody looked at the test set.
+    slots : dict of int to Slot
+    wanted : int
+        How many trials the run is to have in all.
+    best : TrialResult or None
+        The finished trial of highest score; of equals the one that finished first.
+    finished_reason : str or None
+        How the latest start ended; None while it goes on.
+
+    Examples
+    --------
+    >>> state = RunState([RunStarted(run="r", trials=2, slots=1, objective="accuracy")])
+    >>> state.wanted, state.counts["finished"], state.finished_reason
+    (2, 0, None)
+    """
+
+    def __init__(self, events: Iterable[Event] = ()) -> None:
+        self.trials: dict[int, TrialResult] = {}
+        self.attempts: dict[int, int] = {}
+        self.slots: dict[int, Slot] = {}
+        self.looks = 0
+        self.wanted = 0
+        self.best: TrialResult | None = None
+        self.started: str | None = None
+        self.finished_reason: str | None = None
+        self.elapsed_s = 0.0
+        for event in events:
+            self.apply(event)
+
+    @property
+    def counts(self) -> Counter[str]:
+        """How many trials are in each state."""
+        return Counter(trial.state for trial in self.trials.values())
+
+    @property
+    def numbered(self) -> list[TrialResult]:
+        """The ended trials by number."""
+        return sorted((t for t in self.trials.values() if t.number is not None), key=lambda t: t.number or 0)
+
+    def seconds(self, now: datetime.datetime | None = None) -> float:
+        """Return how long the run has gone on, all its starts together."""
+        if self.started is None or self.finished_reason is not None:
+            return self.elapsed_s
+        now = now or datetime.datetime.now(datetime.UTC)
+        return self.elapsed_s + (now - datetime.datetime.fromisoformat(self.started)).total_seconds()
+
+    @functools.singledispatchmethod
+    def apply(self, event: Event) -> None:
+        """Take one event into account. Events that change nothing here are passed over."""
+
+    @apply.register
+    def _run_started(self, event: RunStarted) -> None:
+        self.wanted, self.started, self.finished_reason = event.trials, event.time, None
+        self.slots = {index: Slot() for index in range(event.slots)}
+
+    @apply.register
+    def _trial_started(self, event: TrialStarted) -> None:
+        self.trials[event.trial] = TrialResult(trial_id=event.trial, params=event.params, seed=event.seed)
+        self.attempts[event.trial] = event.attempt
+        self.slots[event.slot] = Slot(trial_id=event.trial, phase="waiting for a worker")
+
+    @apply.register
+    def _phase_changed(self, event: PhaseChanged) -> None:
+        slot = self._slot_of(event)
+        if slot is not None:
+            slot.phase = event.phase
+
+    @apply.register
+    def _slot_changed(self, event: SlotChanged) -> None:
+        self.slots.setdefault(event.slot, Slot()).phase = event.phase
+
+    @apply.register
+    def _model_built(self, event: ModelBuilt) -> None:
+        self.trials[event.trial] = dataclasses.replace(self.trials[event.trial], parameters=event.parameters)
+
+    @apply.register
+    def _batch_progress(self, event: BatchProgress) -> None:
+        slot = self._slot_of(event)
+        if slot is not None:
+            slot.epoch, slot.epochs = event.epoch, event.epochs
+            slot.batch, slot.batches, slot.accuracy = event.batch, event.batches, event.accuracy
+
+    @apply.register
+    def _epoch_ended(self, event: EpochEnded) -> None:
+        trial = self.trials[event.trial]
+        values = {field.name: _finite(getattr(event, field.name)) for field in dataclasses.fields(Epoch)}
+        self.trials[event.trial] = dataclasses.replace(trial, history=(*trial.history, Epoch(**values)))
+        slot = self._slot_of(event)
+        if slot is not None:
+            slot.epoch, slot.epochs = event.epoch, event.epochs
+            slot.accuracy, slot.val_accuracy = event.accuracy, event.val_accuracy
+
+    @apply.register
+    def _worker_lost(self, event: WorkerLost) -> None:
+        self.trials[event.trial] = dataclasses.replace(self.trials[event.trial], history=())
+        self.attempts[event.trial] = event.attempt + 1 if event.will_retry else event.attempt
+        self._put_slot(event, Slot(trial_id=event.trial, phase="waiting for a fresh worker"))
+
+    @apply.register
+    def _trial_ended(self, event: TerminalEvent) -> None:
+        ended = dataclasses.replace(
+            self.trials[event.trial],
+            number=event.number,
+            state=_state_of(event),
+            seconds=event.seconds,
+            reason=event.reason,
+            score=getattr(event, "score", None),
+            accuracy=getattr(event, "accuracy", None),
+            loss=getattr(event, "loss", None),
+            best_epoch=getattr(event, "best_epoch", None),
+            details=getattr(event, "details", None),
+        )
+        self.trials[event.trial] = ended
+        self._put_slot(event, Slot())
+        if ended.state == FINISHED and (self.best is None or (ended.score or 0) > (self.best.score or 0)):
+            self.best = ended
+
+    @apply.register
+    def _test_evaluated(self, event: TestEvaluated) -> None:
+        self.looks += 1
+
+    @apply.register
+    def _run_finished(self, event: RunFinished) -> None:
+        self.finished_reason = event.reason
+        self.elapsed_s += event.seconds
+        self.slots = {}
+
+    def _put_slot(self, event: TrialEvent, fresh: Slot) -> None:
+        for index, slot in self.slots.items():
+            if slot.trial_id == event.trial:
+                self.slots[index] = fresh
+                return
+
+    def _slot_of(self, event: TrialEvent) -> Slot | None:
+        return next((slot for slot in self.slots.values() if slot.trial_id == event.trial), None)
+
+
+def _finite(value: Any) -> Any:
+    """Return None for NaN and infinity, as JSON does: a live run and a replayed one agree."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _state_of(event: TerminalEvent) -> str:
+    match event:
+        case TrialFinished():
+            return FINISHED
+        case TrialPruned():
+            return PRUNED
+        case TrialFailed():
+            return FAILED if event.violation is None else INFEASIBLE
+        case TrialCancelled():
+            return CANCELLED
+    return RUNNING

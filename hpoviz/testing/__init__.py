@@ -1,0 +1,1 @@
+"""Contract tests for plug-ins: subclass them in your own test suite."""

@@ -1,0 +1,191 @@
+"""run_trial: the only code that trains. Backends carry its spec there and its events back."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import io
+import itertools
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from hpoviz.data.dataset import DataSplit
+from hpoviz.errors import HpovizError
+from hpoviz.events import Event, ModelBuilt, PhaseChanged, TrialCancelled, TrialEvent, TrialFailed, TrialFinished
+from hpoviz.models.model_config import ModelConfig, load_family
+from hpoviz.results import Epoch
+from hpoviz.store.run_store import write_atomically
+from hpoviz.training.recorder import Recorder, TrialStopped
+from hpoviz.trial_spec import TrialSpec
+
+__all__ = ["run_trial"]
+
+MODEL_FILE, HISTORY_FILE = "model.keras", "history.csv"
+
+
+def run_trial(
+    spec: TrialSpec,
+    data: DataSplit,
+    emit: Callable[[Event], None],
+    should_stop: Callable[[], bool],
+    folder: Path,
+) -> None:
+    """Build, train, record and save one model; tell everything by events, the last of them a TerminalEvent.
+
+    No exception of the model's leaves this function: an error is a TrialFailed with its reason.
+
+    Parameters
+    ----------
+    spec : TrialSpec
+    data : DataSplit
+    emit : callable
+        Called with each event, from this thread.
+    should_stop : callable
+        Asked after every batch; True ends the trial as TrialCancelled.
+    folder : Path
+        Existing; receives ``model.keras`` (no optimizer state) and ``history.csv``.
+    """
+    _Trial(spec, data, emit, should_stop, folder).run()
+
+
+class _Trial:
+    def __init__(
+        self,
+        spec: TrialSpec,
+        data: DataSplit,
+        emit: Callable[[Event], None],
+        should_stop: Callable[[], bool],
+        folder: Path,
+    ) -> None:
+        self.spec, self.data, self.folder = spec, data, folder
+        self._emit, self._should_stop = emit, should_stop
+        self._sequence = itertools.count()
+        self._began = time.monotonic()
+
+    def run(self) -> None:
+        try:
+            self._train()
+        except TrialStopped as stopped:
+            self._tell_stopped(stopped)
+        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
+            reason = "out of memory: the model or its batch is too large. Search smaller models or set max_parameters."
+            self._tell_failed("out_of_memory", reason, details=str(error))
+        except HpovizError as error:
+            self._tell_failed("error", str(error))
+        except Exception as error:
+            self._tell_failed("error", f"{type(error).__name__}: {error}", details=traceback.format_exc())
+
+    def _train(self) -> None:
+        spec = self.spec
+        self._say(PhaseChanged, phase="building")
+        keras.utils.set_random_seed(spec.seed)
+        config = load_family(spec.architecture).from_dict(spec.params)
+        model = config.build(self.data.info)
+        self._check_size(model)
+        config.compile(model)
+        recorder = self._make_recorder(config)
+        recorder.check()
+        self._say(PhaseChanged, phase="compiling")
+        data = self.data
+        model.fit(
+            config.prepare(data.x_train, data.info),
+            data.y_train,
+            validation_data=(config.prepare(data.x_val, data.info), data.y_val),
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            callbacks=[*config.schedule_callbacks(), recorder],
+            verbose=0,
+        )
+        self._say(PhaseChanged, phase="saving")
+        best = recorder.restore_best()
+        digest = self._save(config, model, recorder.history)
+        self._say(
+            TrialFinished,
+            score=best.val_accuracy,
+            accuracy=best.val_accuracy,
+            loss=best.val_loss,
+            best_epoch=best.epoch,
+            epochs=len(recorder.history),
+            model_sha256=digest,
+            seconds=self._seconds(),
+        )
+
+    def _check_size(self, model: keras.Model) -> None:
+        parameters, limit = model.count_params(), self.spec.max_parameters
+        self._say(ModelBuilt, parameters=parameters)
+        if limit is not None and parameters > limit:
+            raise TrialStopped(
+                "too_large",
+                f"has {parameters:,} parameters, more than max_parameters={limit:,}: not trained.",
+                violation=parameters / limit - 1,
+            )
+
+    def _make_recorder(self, config: ModelConfig) -> Recorder:
+        minutes = self.spec.max_trial_minutes
+        return Recorder(
+            self._say,
+            self._should_stop,
+            epochs=config.epochs,
+            patience=self.spec.early_stopping_patience,
+            deadline_s=None if minutes is None else self._began + 60 * minutes,
+            limit_minutes=minutes,
+        )
+
+    def _save(self, config: ModelConfig, model: keras.Model, history: list[Epoch]) -> str:
+        """Save the model and its history, and return the hash of the model's file."""
+        temporary = self.folder / ".model.tmp.keras"
+        with contextlib.ExitStack() as clean_up:
+            clean_up.callback(temporary.unlink, missing_ok=True)
+            config.export(model, self.data.info).save(temporary)
+            content = temporary.read_bytes()
+        write_atomically(self.folder / MODEL_FILE, content)
+        write_atomically(self.folder / HISTORY_FILE, _history_csv(history))
+        return hashlib.sha256(content).hexdigest()
+
+    def _tell_stopped(self, stopped: TrialStopped) -> None:
+        if stopped.kind == "cancelled":
+            self._say(TrialCancelled, seconds=self._seconds(), reason=str(stopped))
+        else:
+            self._tell_failed(stopped.kind, str(stopped), violation=stopped.violation)
+
+    def _tell_failed(
+        self, kind: str, reason: str, *, details: str | None = None, violation: float | None = None
+    ) -> None:
+        self._say(
+            TrialFailed,
+            kind=kind,
+            reason=reason,
+            details=details,
+            violation=violation,
+            seconds=self._seconds(),
+        )
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._began
+
+    def _say(self, event_type: type[TrialEvent], **fields: object) -> None:
+        spec = self.spec
+        self._emit(
+            event_type(
+                run=spec.run,
+                trial=spec.trial,
+                attempt=spec.attempt,
+                sequence=next(self._sequence),
+                **fields,  # type: ignore[arg-type]
+            )
+        )
+
+
+def _history_csv(history: list[Epoch]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Epoch)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(dataclasses.asdict(epoch) for epoch in history)
+    return text.getvalue().encode()

@@ -1,0 +1,140 @@
+"""Trial: one ended trial as the user holds it."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+import pandas as pd
+
+from hpoviz import _html
+from hpoviz.errors import StoreError
+from hpoviz.progress import trial_line
+from hpoviz.results import FINISHED, Epoch, TrialResult
+
+if TYPE_CHECKING:
+    import keras
+
+__all__ = ["Trial", "TrialList"]
+
+
+class Trial:
+    """One ended trial; ``opt.trials[number]`` gives it.
+
+    Attributes
+    ----------
+    result : TrialResult
+        All that is known of it; its fields are attributes of the trial too:
+        number, state, score, accuracy, loss, params, parameters, seconds, reason, seed…
+    """
+
+    def __init__(self, result: TrialResult, folder: Path) -> None:
+        self.result = result
+        self._folder = folder
+
+    @property
+    def number(self) -> int:
+        """Order of finishing, from 0."""
+        assert self.result.number is not None  # only ended trials are handed out
+        return self.result.number
+
+    @property
+    def state(self) -> str:
+        """finished, pruned, failed, infeasible or cancelled."""
+        return self.result.state
+
+    @property
+    def score(self) -> float | None:
+        """What the search maximises; None without a trained model."""
+        return self.result.score
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy on validation data, in [0, 1]; None without a trained model."""
+        return self.result.accuracy
+
+    @property
+    def params(self) -> Mapping[str, Any]:
+        """Every hyperparameter by name, defaults included."""
+        return self.result.params
+
+    @property
+    def reason(self) -> str | None:
+        """Why it did not finish."""
+        return self.result.reason
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
+        columns = [field.name for field in dataclasses.fields(Epoch)]
+        rows = [dataclasses.asdict(epoch) for epoch in self.result.history]
+        return pd.DataFrame(rows, columns=columns).set_index("epoch")
+
+    @property
+    def model_path(self) -> Path:
+        """The saved model.
+
+        Raises
+        ------
+        StoreError
+            The trial did not finish, or its file was not kept.
+        """
+        path = self._folder / "model.keras"
+        if self.state != FINISHED:
+            raise StoreError(f"Trial {self.number} has no model: it is {self.state} ({self.reason}).")
+        if not path.is_file():
+            raise StoreError(
+                f"The model of trial {self.number} is not in {str(self._folder)!r}. With keep_models='best' only the "
+                "best is kept; else the file was deleted."
+            )
+        return path
+
+    @property
+    def model(self) -> keras.Model:
+        """The trained Keras model with the weights of its best epoch, loaded anew at each call."""
+        import keras
+
+        return keras.saving.load_model(self.model_path, compile=False, safe_mode=True)
+
+    def __repr__(self) -> str:
+        return f"<{trial_line(self.result)}>"
+
+    def _repr_html_(self) -> str:
+        facts = [(name, _cell(getattr(self.result, name))) for name in ("state", "score", "loss", "best_epoch")]
+        facts += [("weights", _cell(self.result.parameters)), ("seconds", _cell(self.result.seconds))]
+        facts += [("reason", self.reason)] if self.reason else []
+        facts += [(name, _cell(value)) for name, value in self.params.items()]
+        return _html.page(f"<p><strong>trial {self.number}</strong></p>{_html.table(('', ''), facts)}")
+
+
+class TrialList(Sequence[Trial]):
+    """The ended trials by number."""
+
+    def __init__(self, trials: Sequence[Trial]) -> None:
+        self._trials = list(trials)
+
+    @overload
+    def __getitem__(self, index: int) -> Trial: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Trial]: ...
+
+    def __getitem__(self, index: int | slice) -> Trial | list[Trial]:
+        try:
+            return self._trials[index]
+        except IndexError:
+            count = len(self._trials)
+            known = f"numbers 0 to {count - 1} have ended" if count else "no trial has ended yet"
+            raise IndexError(f"There is no trial {index}: {known}.") from None
+
+    def __len__(self) -> int:
+        return len(self._trials)
+
+    def __repr__(self) -> str:
+        return "\n".join(map(repr, self._trials)) or "no trial has ended yet"
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else f"{value:,}" if type(value) is int else str(value)

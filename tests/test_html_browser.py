@@ -1,0 +1,96 @@
+"""The inline HTML in a real browser: both themes, desktop and phone."""
+
+import pytest
+from playwright.sync_api import sync_playwright
+
+import hpoviz
+from hpoviz import _html
+from hpoviz.events import BatchProgress, PhaseChanged, RunStarted, TrialFailed, TrialFinished, TrialStarted
+from hpoviz.models.cnn import CnnConfig
+from hpoviz.progress import ProgressView, TrialTable
+from hpoviz.store.run_state import RunState
+
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# JupyterLab's own variables, as its two themes set them.
+THEMES = {
+    "light": "--jp-content-font-color1:#000000de; --jp-border-color2:#e0e0e0; background:#fff",
+    "dark": "--jp-content-font-color1:#fff; --jp-border-color2:#424242; background:#111",
+}
+SIZES = {"desktop": (1440, 900), "phone": (390, 844)}
+
+
+def a_state():
+    """A run with a finished, a failed and a running trial."""
+    params = CnnConfig().to_dict()
+    say = {"run": "r", "attempt": 1}
+    score = {"score": 0.9826, "accuracy": 0.9826, "loss": 0.07, "best_epoch": 9, "epochs": 12, "model_sha256": "0"}
+    started = [
+        TrialStarted(
+            trial=n, slot=n % 2, params=params | {"learning_rate": 0.001 * (n + 1)}, suggested={}, seed=n, **say
+        )
+        for n in range(3)
+    ]
+    reason = "training diverged: the loss became nan in epoch 2, batch 13. <b>Try</b> a lower learning_rate."
+    return RunState(
+        [
+            RunStarted(run="r", trials=12, slots=2, objective="accuracy"),
+            started[0],
+            TrialFinished(trial=0, number=0, seconds=3.2, **score, **say),
+            started[1],
+            TrialFailed(trial=1, number=1, seconds=1.0, kind="diverged", reason=reason, **say),
+            started[2],
+            PhaseChanged(trial=2, phase="training", **say),
+            BatchProgress(trial=2, epoch=4, epochs=12, batch=20, batches=36, loss=0.3, accuracy=0.912, **say),
+        ]
+    )
+
+
+def pages():
+    state = a_state()
+    return {
+        "settings": hpoviz.Optimizer("digits", seed=0)._repr_html_(),
+        "progress": _html.progress("hpoviz · digits", ProgressView.of(state)),
+        "results": _html.progress("hpoviz · digits", ProgressView.of(state), TrialTable.of(state)),
+    }
+
+
+@pytest.fixture(scope="module")
+def browser(chromium):
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("theme", THEMES)
+def test_inline_html_fits_and_can_be_read(browser, theme, size, tmp_path):
+    width, height = SIZES[size]
+    page = browser.new_page(viewport={"width": width, "height": height})
+    for name, body in pages().items():
+        page.set_content(f'<body style="{THEMES[theme]}; font-family:sans-serif">{body}')
+        page.screenshot(path=tmp_path / f"{name}-{theme}-{size}.png", full_page=True)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than the page"
+        assert page.locator(".hpoviz").inner_text().startswith("hpoviz · digits")
+        colors = page.evaluate("[...document.querySelectorAll('.hpoviz *')].map(e => getComputedStyle(e).color)")
+        assert set(colors) == {"rgb(255, 255, 255)" if theme == "dark" else "rgba(0, 0, 0, 0.87)"}
+    assert page.locator("b").count() == 0  # the error's text stayed text
+    page.close()
+
+
+def test_the_search_space_opens_by_keyboard_and_scrolls(browser):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.set_content(pages()["settings"])
+    page.locator("summary").focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_text("kernel_size", exact=True).is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    page.close()

@@ -1,0 +1,220 @@
+"""Runs that are reopened: finished, interrupted, killed, damaged, or being written by somebody else."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+
+import hpoviz
+from hpoviz.errors import ConfigError, DatasetError, StoreError
+from hpoviz.events import TrialStarted, event_from_json
+from tests.conftest import SMALL_SPACE
+from tests.test_processes import start, wait_for_epoch
+
+
+@pytest.fixture(scope="module")
+def finished(stripes, tmp_path_factory):
+    """The folder of a finished run, and its results."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    opt = hpoviz.Optimizer(
+        stripes, trials=3, epochs=2, seed=1, workers=1, search_space=SMALL_SPACE, max_parameters=10_000, run_dir=folder
+    )
+    opt.run()
+    return folder, opt.results
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    """A copy of the finished run, to be damaged."""
+    folder = tmp_path / "copy"
+    subprocess.run(["cp", "-r", finished[0], folder], check=True)
+    return folder
+
+
+def test_a_reopened_run_shows_what_it_showed(finished, stripes):
+    folder, results = finished
+    opt = hpoviz.open_run(folder, data=stripes)
+    assert opt.results.equals(results)
+    assert opt.status().phase == "completed"
+    assert opt.best_trial.model.count_params() == opt.best_trial.result.parameters
+    assert opt.request.search_space == SMALL_SPACE
+    assert (opt.request.epochs, opt.request.max_parameters, opt.seed) == (2, 10_000, 1)
+    assert opt.summary().startswith("Trial ")
+
+
+def test_a_reopened_run_goes_on_with_the_next_numbers(copy, stripes):
+    opt = hpoviz.open_run(copy, data=stripes)
+    before = opt.results
+    opt.run(more_trials=2)
+    assert opt.results["number"].tolist() == [0, 1, 2, 3, 4]
+    assert opt.results.head(3).equals(before)
+    assert [trial.result.trial_id for trial in opt.trials] == [0, 1, 2, 3, 4]
+    assert opt.results["params_learning_rate"].is_unique  # no proposal is made twice
+
+
+def test_a_reopened_study_proposes_as_if_it_had_not_been_closed(stripes, tmp_path):
+    """The sampler's memory is rebuilt: after random trials TPE proposes the same in both."""
+    settings = {"search_space": SMALL_SPACE, "epochs": 1, "workers": 1, "pruner": None, "sampler": "random"}
+    whole = hpoviz.Optimizer(stripes, trials=3, seed=4, run_dir=tmp_path / "whole", **settings)
+    whole.run()
+    opt = hpoviz.Optimizer(stripes, trials=3, seed=4, run_dir=tmp_path / "part", **settings)
+    opt.run()
+    again = hpoviz.open_run(tmp_path / "part", data=stripes)
+    again._study_runner()
+    rebuilt, live = again._runner._study._study.trials, whole._runner._study._study.trials
+    assert [(t.params, t.values, t.state, t.intermediate_values) for t in rebuilt] == [
+        (t.params, t.values, t.state, t.intermediate_values) for t in live
+    ]
+
+
+def test_a_killed_run_goes_on_and_repeats_what_was_running(tmp_path):
+    process = start(tmp_path, epochs=300)
+    wait_for_epoch(tmp_path)
+    process.kill()
+    process.wait()
+    time.sleep(2.5)  # its workers end, and with them the last hand on the lock
+    with (tmp_path / "run" / "events.jsonl").open("ab") as file:
+        file.write(b'{"event": "EpochEn')  # as if killed in the middle of a line
+    opt = hpoviz.open_run(tmp_path / "run")
+    assert opt.status().phase == "interrupted"
+    assert opt.status().running == 2
+    started = {trial.trial_id: trial for trial in opt._log._state.trials.values()}
+    opt._backend._slots = 2
+    opt.start()
+    give_up = time.monotonic() + 60
+    while [slot.phase for slot in opt._log._state.slots.values()].count("training") < 2:
+        assert time.monotonic() < give_up
+        time.sleep(0.1)
+    opt.stop()
+    events = [event_from_json(line) for line in (tmp_path / "run" / "events.jsonl").read_text().splitlines()]
+    again = [event for event in events if isinstance(event, TrialStarted) and event.attempt == 2]
+    assert {event.trial for event in again} == set(started) == {0, 1}
+    assert all(event.params == started[event.trial].params for event in again)
+    assert all(event.seed == started[event.trial].seed for event in again)
+    assert opt.results["number"].tolist() == [0, 1]
+
+
+def test_a_run_that_was_killed_before_its_first_event_has_all_its_trials_before_it(copy, stripes):
+    (copy / "events.jsonl").write_text("")
+    opt = hpoviz.open_run(copy, data=stripes)
+    assert (opt.status().wanted, opt.status().finished) == (3, 0)
+
+
+def test_a_second_process_reads_and_says_who_writes(tmp_path):
+    process = start(tmp_path, epochs=100_000)
+    try:
+        wait_for_epoch(tmp_path)
+        opt = hpoviz.open_run(tmp_path / "run")
+        assert f"written by process {process.pid} on " in opt.status().phase
+        with pytest.raises(StoreError, match=f"is being written by process {process.pid} on"):
+            opt.run(more_trials=1)
+        assert opt.status().wanted == 2
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    assert hpoviz.open_run(tmp_path / "run").status().phase == "stopped"
+
+
+def test_a_run_that_went_on_elsewhere_must_be_opened_again(copy, stripes):
+    first, second = (hpoviz.open_run(copy, data=stripes) for _ in range(2))
+    first.run(more_trials=1)
+    with pytest.raises(StoreError, match="has gone on elsewhere since it was opened here"):
+        second.run(more_trials=1)
+    assert hpoviz.open_run(copy, data=stripes).status().finished == 4
+
+
+def test_a_function_must_be_passed_again(stripes, run_dir):
+    def space(trial):
+        return {**SMALL_SPACE, "learning_rate": 0.003, "epochs": 1}
+
+    opt = hpoviz.Optimizer(stripes, trials=1, seed=0, workers=1, search_space=space, run_dir=run_dir)
+    opt.run()
+    with pytest.raises(ConfigError, match=r"search_space was .*space, which no file can hold. Pass it again"):
+        hpoviz.open_run(run_dir, data=stripes)
+    again = hpoviz.open_run(run_dir, data=stripes, search_space=space)
+    again.run(more_trials=1)
+    assert again.results["state"].tolist() == ["finished", "finished"]
+
+
+def test_data_without_a_name_must_be_passed_again(finished):
+    with pytest.raises(ConfigError, match="'stripes' of this run must be passed again"):
+        hpoviz.open_run(finished[0])
+
+
+def test_other_data_are_refused(finished):
+    with pytest.raises(DatasetError, match="the hash of the samples differs"):
+        hpoviz.open_run(finished[0], data=hpoviz.load_dataset("digits"))
+
+
+def change(copy, name, value):
+    record = json.loads((copy / "run.json").read_text())
+    record[name] = value
+    (copy / "run.json").write_text(json.dumps(record))
+
+
+def test_a_newer_format_is_refused(copy, stripes):
+    change(copy, "version", 99)
+    with pytest.raises(StoreError, match=r"has format version 99; this hpoviz reads version 1"):
+        hpoviz.open_run(copy, data=stripes)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{}", "no json", '{"version": 1}'])
+def test_a_damaged_run_json_is_refused(copy, stripes, content):
+    (copy / "run.json").write_text(content)
+    with pytest.raises(StoreError, match=r"run.json"):
+        hpoviz.open_run(copy, data=stripes)
+
+
+def test_an_edited_run_json_is_refused(copy, stripes):
+    record = json.loads((copy / "run.json").read_text())
+    change(copy, "request", record["request"] | {"trials": "many"})
+    with pytest.raises(StoreError, match=r"settings that are not possible, so it was changed: trials must be"):
+        hpoviz.open_run(copy, data=stripes)
+
+
+def test_events_cut_off_between_two_lines_are_gone_on_from(copy, stripes):
+    lines = (copy / "events.jsonl").read_text().splitlines(keepends=True)
+    first_end = next(i for i, line in enumerate(lines) if '"TrialFinished"' in line)
+    (copy / "events.jsonl").write_text("".join(lines[: first_end + 1]))
+    opt = hpoviz.open_run(copy, data=stripes)
+    assert opt.status().finished == 1
+    opt.run()
+    assert opt.status().finished == 3
+
+
+def test_a_damaged_line_of_events_is_named(copy, stripes):
+    lines = (copy / "events.jsonl").read_text().splitlines(keepends=True)
+    lines[2] = lines[2][:30] + "\n"
+    (copy / "events.jsonl").write_text("".join(lines))
+    with pytest.raises(StoreError, match=r"Line 3 of .* is damaged"):
+        hpoviz.open_run(copy, data=stripes)
+
+
+def test_missing_events_are_named(copy, stripes):
+    (copy / "events.jsonl").unlink()
+    with pytest.raises(StoreError, match=r"has no events\.jsonl"):
+        hpoviz.open_run(copy, data=stripes)
+    assert not (copy / "events.jsonl").exists()
+
+
+def test_a_missing_model_file_is_said_when_it_is_asked_for(copy, stripes):
+    for path in copy.glob("trials/*/model.keras"):
+        path.unlink()
+    opt = hpoviz.open_run(copy, data=stripes)
+    assert opt.status().finished == 3
+    with pytest.raises(StoreError, match=r"The model of trial . is not in"):
+        _ = opt.best_model
+
+
+@pytest.mark.parametrize("kind", ["missing", "empty", "foreign"])
+def test_a_foreign_folder_is_refused(tmp_path, kind):
+    folder = tmp_path / "folder"
+    if kind != "missing":
+        folder.mkdir()
+    if kind == "foreign":
+        (folder / "notes.txt").write_text("mine")
+    with pytest.raises(StoreError, match=r"is no run of hpoviz: it has no run.json"):
+        hpoviz.open_run(folder)
+    assert not (folder / "run.lock").exists()
