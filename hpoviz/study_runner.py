@@ -174,6 +174,7 @@ class StudyRunner:
         while not self._stopping.is_set():
             if deadline is not None and time.monotonic() > deadline:
                 return f"timeout_hours={self._request.config.timeout_hours:g} is over"
+            self._log.store.check_space()
             self._fill(trials)
             if not self._in_flight:
                 return "completed"

@@ -1,8 +1,12 @@
 """Runs that are reopened: finished, interrupted, killed, damaged, or being written by somebody else."""
 
+import contextlib
 import json
+import os
+import shutil
 import signal
 import subprocess
+import sys
 import time
 
 import pytest
@@ -10,6 +14,7 @@ import pytest
 import hpoviz
 from hpoviz.errors import ConfigError, DatasetError, StoreError
 from hpoviz.events import TrialStarted, event_from_json
+from hpoviz.store import run_store
 from tests.conftest import SMALL_SPACE
 from tests.test_processes import start, wait_for_epoch
 
@@ -218,3 +223,59 @@ def test_a_foreign_folder_is_refused(tmp_path, kind):
     with pytest.raises(StoreError, match=r"is no run of hpoviz: it has no run.json"):
         hpoviz.open_run(folder)
     assert not (folder / "run.lock").exists()
+
+
+LOOK = """
+import os, sys
+import hpoviz
+from hpoviz.errors import StoreError
+hpoviz.open_run(sys.argv[1]).results  # everything is imported now: the other user may not see this Python
+os.setuid(65534)
+opt = hpoviz.open_run(sys.argv[1])
+print(opt.status(), len(opt.results), opt.best_trial.accuracy > 0.1)
+try:
+    opt.run(more_trials=1)
+except StoreError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a user who may not write")
+def test_a_run_that_may_only_be_read_is_shown_and_refuses_to_go_on(tmp_path):
+    folder = tmp_path / "run"
+    opt = hpoviz.Optimizer("digits", trials=1, epochs=1, seed=0, workers=1, search_space=SMALL_SPACE, run_dir=folder)
+    opt.run()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with read_only(folder):
+        code = LOOK if os.getuid() == 0 else LOOK.replace("os.setuid(65534)", "")
+        done = subprocess.run([sys.executable, "-c", code, folder], capture_output=True, text=True, timeout=120)
+    assert "completed: 1 finished of 1" in done.stdout
+    assert done.stdout.count(" 1 True") == 1
+    assert "cannot be written: " in done.stdout
+    assert "Permission denied" in done.stdout
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@contextlib.contextmanager
+def read_only(folder):
+    """Take the right to write from everybody, and let everybody come as far as the folder."""
+    for parent in [*folder.parents][:-2]:
+        parent.chmod(0o755)
+    paths = [folder, *folder.rglob("*")]
+    for path in paths:
+        path.chmod(0o555 if path.is_dir() else 0o444)
+    yield
+    for path in paths:
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+def test_a_disk_that_is_nearly_full_stops_the_search_with_everything_kept(copy, stripes, monkeypatch):
+    opt = hpoviz.open_run(copy, data=stripes)
+    free = shutil.disk_usage(copy).free
+    monkeypatch.setattr(run_store, "LEAST_FREE", 2 * free)
+    with pytest.raises(StoreError, match=r"MB are free in .* Free space"):
+        opt.run(more_trials=2)
+    assert opt.status().phase.startswith("failed: Only ")
+    monkeypatch.undo()
+    opt.run()
+    assert len(opt.results) == 5

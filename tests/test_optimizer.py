@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -373,9 +374,10 @@ def test_a_failing_disk_is_an_error_and_leaves_what_was_written(stripes, run_dir
     opt = hpoviz.Optimizer(stripes, trials=1, epochs=1, seed=0, workers=1, search_space=SMALL_SPACE, run_dir=run_dir)
     opt.run()
     opt.start(more_trials=1)
-    opt._log.store._files.events = open("/dev/full", "w")  # every write fails from here on: no space left on device
-    with pytest.raises(StoreError, match=r"cannot be written: .*No space left"):
-        opt.wait()
+    with Path("/dev/full").open("w") as full_disk:
+        opt._log.store._files.events = full_disk  # every write fails from here on
+        with pytest.raises(StoreError, match=r"cannot be written: .*No space left"):
+            opt.wait()
     assert opt.status().phase.startswith("failed: ")
     assert (run_dir / "events.jsonl").read_text().count("TrialFinished") == 1
     again = hpoviz.open_run(run_dir, data=stripes)

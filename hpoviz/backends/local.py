@@ -18,6 +18,7 @@ from typing import IO
 import psutil
 
 from hpoviz.backends.backend import Backend, RunContext
+from hpoviz.backends.local_worker import MEMORY_EXIT
 from hpoviz.errors import BackendProtocol, BackendUnavailable, ConfigError
 from hpoviz.events import SlotChanged, TerminalEvent, TrialCancelled, TrialEvent, WorkerLost, event_from_json
 from hpoviz.trial_spec import TrialSpec
@@ -26,12 +27,14 @@ __all__ = ["LocalBackend", "default_workers"]
 
 MOST_DEFAULT_WORKERS = 4
 WORKER_MEMORY = 1.5e9  # bytes: 0.7 GB of TensorFlow and room for data and weights
+MEMORY_SHARE = 0.8  # of the machine's memory, for all workers together
+MOST_GROWTH = 0.5e9  # bytes: TensorFlow keeps some of every trial, so a worker that has grown by this is replaced
 EXIT_WAIT_S = 2.0
 # A worker imports from the folders that its parent imports from, and from no current directory (-P).
 BOOT = """import sys
-sys.path.extend(path for path in sys.argv[2:] if path not in sys.path)
+sys.path.extend(path for path in sys.argv[3:] if path not in sys.path)
 from hpoviz.backends.local_worker import main
-main(sys.argv[1])"""
+main(sys.argv[1], sys.argv[2])"""
 
 
 def available_cores() -> int:
@@ -62,11 +65,14 @@ class LocalBackend(Backend):
     ----------
     workers : int, optional
         None: see `default_workers`.
+    worker_memory_gb : float, optional
+        A worker that uses more memory of its own is ended, and its trial counts as one whose worker died. None: an
+        equal share of 80% of the machine's memory.
 
     Raises
     ------
     ConfigError
-        `workers` is not a whole number of at least 1.
+        `workers` is not a whole number of at least 1, or `worker_memory_gb` not a number above 0.
 
     Examples
     --------
@@ -74,10 +80,15 @@ class LocalBackend(Backend):
     2
     """
 
-    def __init__(self, workers: int | None = None) -> None:
+    def __init__(self, workers: int | None = None, *, worker_memory_gb: float | None = None) -> None:
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise ConfigError(f"workers must be a whole number, at least 1 (or None). Got {workers!r}.")
+        known = worker_memory_gb is None or (type(worker_memory_gb) in (int, float) and worker_memory_gb > 0)
+        if not known:
+            raise ConfigError(f"worker_memory_gb must be a number above 0 (or None). Got {worker_memory_gb!r}.")
         self._slots = workers or default_workers()
+        share = MEMORY_SHARE * psutil.virtual_memory().total / self._slots
+        self._memory_limit = int(share if worker_memory_gb is None else 1e9 * worker_memory_gb)
         self._context: RunContext | None = None
         self._workers: dict[int, _Worker] = {}
 
@@ -102,9 +113,13 @@ class LocalBackend(Backend):
     def submit(self, spec: TrialSpec, slot: int) -> None:
         """Hand a trial to the slot's worker, or to a fresh one if that has died."""
         worker = self._workers[slot]
+        if worker.alive and worker.growth > MOST_GROWTH:
+            self._opened.log(f"worker {slot} has grown by {worker.growth / 1e9:.2f} GB and is replaced")
+            worker.hang_up()
+            worker.wait()
         if not worker.alive:
             if worker.failed_to_start:
-                raise BackendUnavailable(f"The worker of slot {slot} cannot start: {worker.last_words()}")
+                raise BackendUnavailable(f"The worker of slot {slot} cannot start: {worker.death()}")
             worker = self._workers[slot] = self._start_worker(slot)
         worker.submit(spec)
 
@@ -127,23 +142,28 @@ class LocalBackend(Backend):
         """Say how many processes there are."""
         return f"local, {self._slots} worker process{'es' if self._slots > 1 else ''}"
 
-    def _start_worker(self, slot: int) -> _Worker:
+    @property
+    def _opened(self) -> RunContext:
         assert self._context is not None  # `open` was called
+        return self._context
+
+    def _start_worker(self, slot: int) -> _Worker:
         threads = max(1, available_cores() // self._slots)
-        return _Worker(slot, threads, self._context)
+        return _Worker(slot, threads, self._memory_limit, self._opened)
 
 
 class _Worker:
     """One process, its two reader threads, and the trial that it has in hand."""
 
-    def __init__(self, slot: int, threads: int, context: RunContext) -> None:
-        self._slot, self._context = slot, context
+    def __init__(self, slot: int, threads: int, memory_limit: int, context: RunContext) -> None:
+        self._slot, self._memory_limit, self._context = slot, memory_limit, context
         self._lock = threading.Lock()
         self._spec: TrialSpec | None = None
         self._ending = False  # we ended it: the trial in hand was cancelled, not lost
         self._submitted = time.monotonic()
         self._sequence = itertools.count()
         self._stderr_tail: collections.deque[str] = collections.deque(maxlen=12)
+        self._first_memory = self._memory = 0  # bytes, after the first and the latest trial
         self.was_ready = False
         self._process = self._spawn(threads)
         context.emit(SlotChanged(run=context.run, phase="starting TensorFlow", slot=slot))
@@ -155,6 +175,11 @@ class _Worker:
     @property
     def alive(self) -> bool:
         return self._process.poll() is None
+
+    @property
+    def growth(self) -> int:
+        """By how many bytes it has grown since its first trial."""
+        return self._memory - self._first_memory
 
     @property
     def failed_to_start(self) -> bool:
@@ -194,9 +219,20 @@ class _Worker:
         self._events.join()
         self._errors.join()
 
-    def last_words(self) -> str:
-        """What the process printed last, for error messages."""
-        return "\n".join(self._stderr_tail) or "it printed nothing."
+    def death(self) -> str:
+        """Say how the process ended."""
+        code = self._process.returncode
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = " (the system may be out of memory)" if name == "SIGKILL" else ""
+            return f"the worker process was ended by {name}{hint}"
+        if code == MEMORY_EXIT:
+            return (
+                f"the worker process used more than the {self._memory_limit / 1e9:.3g} GB of memory that it may. "
+                "Search smaller models or batches, or allow more with backend=LocalBackend(worker_memory_gb=…)"
+            )
+        last_words = "\n".join(self._stderr_tail) or "it printed nothing."
+        return f"the worker process ended with exit code {code}. Its last words:\n{last_words}"
 
     def _spawn(self, threads: int) -> subprocess.Popen[bytes]:
         context = self._context
@@ -211,7 +247,8 @@ class _Worker:
         }
         folders = [str(Path(path).absolute()) for path in sys.path if path]
         package_home = str(Path(__file__).resolve().parents[2])
-        command = [sys.executable, "-P", "-c", BOOT, str((context.folder / "data").absolute()), package_home, *folders]
+        data = str((context.folder / "data").absolute())
+        command = [sys.executable, "-P", "-c", BOOT, data, str(self._memory_limit), package_home, *folders]
         try:
             return subprocess.Popen(
                 command,
@@ -230,6 +267,10 @@ class _Worker:
             text = line.decode("utf-8", errors="replace")
             if text.startswith('{"ready"'):
                 self._on_ready()
+                continue
+            if text.startswith('{"memory"'):
+                self._memory = json.loads(text)["memory"]
+                self._first_memory = self._first_memory or self._memory
                 continue
             try:
                 event = event_from_json(text)
@@ -270,16 +311,8 @@ class _Worker:
             seconds, reason = time.monotonic() - self._submitted, "stopped by ending its worker"
             event = TrialCancelled(run=spec.run, trial=spec.trial, attempt=spec.attempt, seconds=seconds, reason=reason)
         else:
-            event = WorkerLost(run=spec.run, trial=spec.trial, attempt=spec.attempt, reason=self._death())
+            event = WorkerLost(run=spec.run, trial=spec.trial, attempt=spec.attempt, reason=self.death())
         self._context.emit(event)
-
-    def _death(self) -> str:
-        code = self._process.returncode
-        if code < 0:
-            name = signal.Signals(-code).name
-            hint = " (the system may be out of memory)" if name == "SIGKILL" else ""
-            return f"the worker process was ended by {name}{hint}"
-        return f"the worker process ended with exit code {code}. Its last words:\n{self.last_words()}"
 
     def _kill_if_busy(self, spec: TrialSpec) -> None:
         with self._lock:

@@ -1,8 +1,9 @@
 """The worker process of LocalBackend: reads one JSON message a line, runs trials, writes events a line.
 
 Messages in: ``{"op": "run", "spec": …, "folder": …}``, ``{"op": "cancel", "trial": …}``. Lines out:
-``{"ready": pid}`` once, then events. Standard output belongs to the protocol alone: whatever else prints goes to
-standard error. The process ends as soon as its standard input closes, so it never outlives its parent.
+``{"ready": pid}`` once, then events, and ``{"memory": bytes}`` before the end of each trial. Standard output belongs to
+the protocol alone: whatever else prints goes to standard error. The process ends as soon as its standard input closes,
+so it never outlives its parent, and with exit code `MEMORY_EXIT` as soon as it uses more memory than it may.
 """
 
 from __future__ import annotations
@@ -16,21 +17,38 @@ import time
 from pathlib import Path
 from typing import Any, TextIO
 
-PARENT_POLL_S = 1.0
+import psutil
+
+MEMORY_EXIT = 77
+WATCH_INTERVAL_S = 0.5
 
 
-def main(data_folder: str) -> None:
-    """Serve the parent until it goes away. `data_folder` is what `DataSplit.save` wrote."""
+def main(data_folder: str, memory_limit: str) -> None:
+    """Serve the parent until it goes away.
+
+    Parameters
+    ----------
+    data_folder : str
+        What `DataSplit.save` wrote.
+    memory_limit : str
+        Bytes of memory of its own that this process may use, as a number.
+    """
     channel = _claim_stdout()
     messages: queue.Queue[dict[str, Any]] = queue.Queue()
     cancelled: set[int] = set()
     threading.Thread(target=_listen, args=(messages, cancelled), daemon=True).start()
-    threading.Thread(target=_watch_parent, args=(os.getppid(),), daemon=True).start()
+    threading.Thread(target=_watch, args=(os.getppid(), int(memory_limit)), daemon=True).start()
 
     # Imported after the threads are up, as TensorFlow takes seconds in which the parent may die.
     from hpoviz.data.dataset import DataSplit
+    from hpoviz.events import Event, TerminalEvent
     from hpoviz.training.trial import run_trial
     from hpoviz.trial_spec import TrialSpec
+
+    def emit(event: Event) -> None:
+        if isinstance(event, TerminalEvent):
+            _write(channel, json.dumps({"memory": own_memory()}))
+        _write(channel, event.to_json())
 
     data = DataSplit.load(Path(data_folder))
     _write(channel, json.dumps({"ready": os.getpid()}))
@@ -40,7 +58,7 @@ def main(data_folder: str) -> None:
         run_trial(
             spec,
             data,
-            emit=lambda event: _write(channel, event.to_json()),
+            emit,
             should_stop=lambda trial=spec.trial: trial in cancelled,  # type: ignore[misc]
             folder=Path(message["folder"]),
         )
@@ -69,8 +87,15 @@ def _listen(messages: queue.Queue[dict[str, Any]], cancelled: set[int]) -> None:
     os._exit(0)  # the parent closed the pipe or died; nothing of an unfinished trial is worth keeping
 
 
-def _watch_parent(parent: int) -> None:
-    """End when the parent is gone, even if another process holds the pipe open."""
+def own_memory() -> int:
+    """Return the bytes of memory that this process has for itself; what it shares with others is left out."""
+    return int(psutil.Process().memory_full_info().uss)
+
+
+def _watch(parent: int, memory_limit: int) -> None:
+    """End when the parent is gone, even if another process holds the pipe open, or when memory runs over."""
     while os.getppid() == parent:
-        time.sleep(PARENT_POLL_S)
+        if own_memory() > memory_limit:
+            os._exit(MEMORY_EXIT)
+        time.sleep(WATCH_INTERVAL_S)
     os._exit(0)

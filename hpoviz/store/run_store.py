@@ -23,6 +23,7 @@ import secrets
 import shutil
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -42,6 +43,8 @@ __all__ = ["RunStore", "check_run_dir", "new_run_dir", "write_atomically"]
 RUN_VERSION = 1
 RECORD_KEYS = ("run", "data", "objective", "weights", "architecture", "seed", "request", "execution", "versions")
 DEFAULT_ROOT = "hpoviz_runs"
+LEAST_FREE = 200e6  # bytes
+LOCK_WAIT_S = 0.3  # longer than somebody who only looks who writes holds the lock
 
 
 def new_run_dir(data_name: str) -> Path:
@@ -135,15 +138,24 @@ class RunStore:
         return cls(folder), record
 
     def writer(self) -> str | None:
-        """Return who is writing the run, where it is not this store."""
+        """Return who is writing the run, where it is not this store. Needs no right to write."""
         with self._lock:
             if self._files is not None:
                 return None
             try:
-                _OpenFiles(self.folder).close()
-            except BlockingIOError as error:
-                return str(error)
-            return None
+                with (self.folder / "run.lock").open(encoding="utf-8") as lock:
+                    return None if _try_lock(lock, shared=True) else _holder(lock)
+            except OSError:  # there is no lock: nobody has ever written
+                return None
+
+    def check_space(self) -> None:
+        """Raise StoreError if the disk is nearly full, so that a search ends while it can still say so."""
+        free = shutil.disk_usage(self.folder).free
+        if free < LEAST_FREE:
+            raise StoreError(
+                f"Only {free / 1e6:.0f} MB are free in {str(self.folder)!r}, less than {LEAST_FREE / 1e6:.0f}. "
+                "Stopped with everything so far kept. Free space, or set keep_models='best'; run() goes on."
+            )
 
     def begin_writing(self) -> None:
         """Become the one who writes, until `end_writing`.
@@ -263,13 +275,13 @@ class _OpenFiles:
 
     def __init__(self, folder: Path) -> None:
         self._lock: TextIO = (folder / "run.lock").open("a+", encoding="utf-8")
-        try:
-            _lock_file(self._lock)
-        except OSError as error:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "another process"
-            self._lock.close()
-            raise BlockingIOError(holder) from error
+        give_up = time.monotonic() + LOCK_WAIT_S
+        while not _try_lock(self._lock):
+            if time.monotonic() > give_up:
+                holder = _holder(self._lock)
+                self._lock.close()
+                raise BlockingIOError(holder)
+            time.sleep(LOCK_WAIT_S / 10)
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {platform.node()} since {utc_now()}\n")
         self._lock.flush()
@@ -303,12 +315,22 @@ def _read_record(folder: Path) -> dict[str, Any]:
     return dict(record)
 
 
-def _lock_file(file: TextIO) -> None:
-    if sys.platform == "win32":
-        file.seek(0)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+def _try_lock(file: TextIO, *, shared: bool = False) -> bool:
+    """Lock an open file until it is closed; False if another has it."""
+    try:
+        if sys.platform == "win32":
+            file.seek(0)
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            fcntl.flock(file.fileno(), (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
+def _holder(lock: TextIO) -> str:
+    lock.seek(0)
+    return lock.read().strip() or "another process"
 
 
 def _drop_torn_line(path: Path) -> int:

@@ -5,6 +5,7 @@ import time
 import psutil
 import pytest
 
+import hpoviz
 from hpoviz.backends import local
 from hpoviz.backends.local import LocalBackend, available_cores, default_workers
 from hpoviz.errors import BackendUnavailable, ConfigError
@@ -72,13 +73,27 @@ class TestLocalBackend(BackendContract):
         assert wait_until_gone(workers, 5)
         assert not (harness.folder / "data").exists()
 
+    def test_a_worker_that_has_grown_is_replaced_before_its_next_trial(self, harness, monkeypatch):
+        pids = []
+        for trial, most_growth in enumerate((0.5e9, 0.5e9, -1e12)):
+            monkeypatch.setattr(local, "MOST_GROWTH", most_growth)
+            harness.backend.submit(tiny_spec(trial, epochs=1), slot=0)
+            assert isinstance(harness.events_until(TerminalEvent)[-1], TrialFinished)
+            pids.append({worker.pid for worker in workers_of(os.getpid())})
+        assert pids[0] == pids[1]
+        assert len(pids[1] & pids[2]) == 1  # the other slot's
+        assert any("has grown by" in line for line in harness.log)
+
     def test_a_worker_that_cannot_start_is_an_error_with_its_last_words(self, harness, monkeypatch):
         harness.backend.close()
         monkeypatch.setattr("hpoviz.backends.local.BOOT", "raise SystemExit('no TensorFlow here')")
         harness.backend.open(harness.context)
         harness.backend.submit(tiny_spec(0), slot=0)
         harness.events_until(WorkerLost)
-        with pytest.raises(BackendUnavailable, match="slot 0 cannot start: no TensorFlow here"):
+        with pytest.raises(
+            BackendUnavailable,
+            match=r"slot 0 cannot start: .* exit code 1\..*\n.*no TensorFlow here",
+        ):
             harness.backend.submit(tiny_spec(0), slot=0)
 
     def test_what_a_worker_prints_goes_to_the_log(self, harness, monkeypatch):
@@ -104,3 +119,16 @@ def test_a_gpu_gets_one_worker(monkeypatch):
     monkeypatch.setattr("hpoviz.backends.local.Path.exists", lambda path: str(path) == "/dev/nvidia0")
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert default_workers() == 1
+
+
+def test_a_worker_that_uses_more_memory_than_it_may_ends_with_that_reason(stripes, run_dir):
+    backend = LocalBackend(workers=1, worker_memory_gb=0.1)  # TensorFlow alone needs more
+    opt = hpoviz.Optimizer(stripes, trials=1, seed=0, backend=backend, run_dir=run_dir)
+    with pytest.raises(BackendUnavailable, match=r"more than the 0\.1 GB of memory .*worker_memory_gb"):
+        opt.run()
+
+
+@pytest.mark.parametrize("value", [0, -1, "much", True])
+def test_a_wrong_memory_limit_is_refused(value):
+    with pytest.raises(ConfigError, match="worker_memory_gb must be a number above 0"):
+        LocalBackend(worker_memory_gb=value)

@@ -3,8 +3,8 @@
     python tests/benchmarks/text_accuracy.py --trials 12
 
 The LSTM is tuned in the default space. The linear model learns from the same training samples; its two settings that
-matter (how long word sequences are, how strong the penalty) are chosen on the same validation samples. Both are looked at
-once on the test set, which holds texts of other modules.
+matter (how long word sequences are, how strong the penalty) are chosen on the same validation samples. Both are looked
+at once on the test set, which holds texts of other modules.
 """
 
 from __future__ import annotations
