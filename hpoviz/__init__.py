@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from hpoviz.config import OptimizationConfig, OptimizationRequest
     from hpoviz.data.catalog import load_dataset
     from hpoviz.data.dataset import Dataset
+    from hpoviz.data.info import DataInfo
     from hpoviz.errors import (
         BackendError,
         ConfigError,
@@ -38,6 +39,7 @@ _HOMES = {
     "CnnConfig": "hpoviz.models.cnn",
     "ConfigError": "hpoviz.errors",
     "Dataset": "hpoviz.data.dataset",
+    "DataInfo": "hpoviz.data.info",
     "DatasetError": "hpoviz.errors",
     "ExportError": "hpoviz.errors",
     "HpovizError": "hpoviz.errors",
@@ -59,6 +61,7 @@ __all__ = [
     "BackendError",
     "CnnConfig",
     "ConfigError",
+    "DataInfo",
     "Dataset",
     "DatasetError",
     "ExportError",

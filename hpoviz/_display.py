@@ -52,6 +52,8 @@ class ProgressPump:
     running : callable
         Tells whether the run goes on.
     title : str
+    told : int
+        Ended trials that need not be told of, as an earlier start has ended them.
     """
 
     def __init__(
@@ -59,9 +61,10 @@ class ProgressPump:
         reading: Callable[[], AbstractContextManager[RunState]],
         running: Callable[[], bool],
         title: str,
+        told: int = 0,
     ) -> None:
         self._reading, self._running = reading, running
-        self._screen = _make_screen(title)
+        self._screen = _make_screen(title, told)
         self._shown = threading.Event()
         self._thread = threading.Thread(target=self._pump, name="hpoviz-progress", daemon=True)
 
@@ -85,12 +88,12 @@ class ProgressPump:
             self._shown.set()
 
 
-def _make_screen(title: str) -> Screen:
+def _make_screen(title: str, told: int) -> Screen:
     if in_notebook():
         return _Notebook(title)
     if sys.stdout.isatty():
-        return _Terminal(title)
-    return _LogFile(title)
+        return _Terminal(title, told)
+    return _LogFile(title, told)
 
 
 class _Terminal:
@@ -98,9 +101,9 @@ class _Terminal:
 
     interval_s = LIVE_INTERVAL_S
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, told: int) -> None:
         self._drawn = 0
-        self._told = 0
+        self._told = told
         print(title, flush=True)
 
     def update(self, state: RunState) -> None:
@@ -123,8 +126,8 @@ class _LogFile:
 
     interval_s = LIVE_INTERVAL_S
 
-    def __init__(self, title: str) -> None:
-        self._told = 0
+    def __init__(self, title: str, told: int) -> None:
+        self._told = told
         self._starting: set[int] = set()
         print(title, flush=True)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hpoviz.errors import ConfigError, nearest
@@ -77,9 +77,15 @@ class OptimizationRequest:
     search_space : mapping or callable, optional
         Narrow or fix parameters: ``{"num_layers_conv": (1, 3), "activation": "relu", "kernel_size": [3, 5]}``;
         a tuple of two numbers is a range, a list a choice, anything else a fixed value. A function
-        ``trial -> dict`` replaces the space; ``trial`` is an Optuna trial.
+        ``trial -> dict`` replaces the space; ``trial`` is an Optuna trial. With `build_model` all parameters are
+        yours; ``batch_size`` and ``epochs`` are 32 and 20 where you do not name them.
     architecture : str, optional
         Name of a model family. None chooses by the kind of data.
+    build_model : callable, optional
+        ``build_model(params, data) -> compiled keras.Model``: a model of your own. ``params`` is a dictionary, ``data``
+        an `hpoviz.DataInfo` with input_shape, num_classes and more. `search_space` then names your parameters.
+    callbacks : list of keras.callbacks.Callback
+        Every trial trains with fresh copies of them.
     backend : str or Backend
         Where trials run: ``"local"`` (worker processes), ``"inline"`` (this process), or a backend object.
     workers : int, optional
@@ -120,6 +126,8 @@ class OptimizationRequest:
     epochs: int | tuple[int, int] | None = None
     search_space: Any = None
     architecture: str | None = None
+    build_model: Any = None
+    callbacks: Sequence[Any] = ()
     backend: Any = "local"
     workers: int | None = None
     sampler: Any = "tpe"
@@ -155,6 +163,7 @@ class OptimizationRequest:
         yield from _one_of("objective", self.objective, OBJECTIVES)
         yield from _whole("seed", self.seed, least=0, most=2**32 - 1, optional=True)
         yield from self._epochs_problems()
+        yield from self._model_problems()
         yield from _whole("workers", self.workers, least=1, optional=True)
         fraction = self.validation_fraction
         if not _is_number(fraction) or not 0 < fraction <= 0.9:
@@ -163,6 +172,19 @@ class OptimizationRequest:
         yield from _positive("max_trial_minutes", self.max_trial_minutes, optional=True)
         yield from _instance("run_dir", self.run_dir, (str, os.PathLike, type(None)), "a path")
         yield from _instance("config", self.config, OptimizationConfig, "an hpoviz.OptimizationConfig")
+
+    def _model_problems(self) -> Iterator[str]:
+        if self.build_model is not None:
+            if not callable(self.build_model):
+                yield f"build_model must be a function (params, data) -> keras.Model. Got {self.build_model!r}."
+            if self.architecture is not None:
+                yield "architecture and build_model exclude each other. Leave one of them out."
+            if self.search_space is None:
+                yield (
+                    "build_model needs a search_space that says what to search, as {'units': (16, 128)} or a function "
+                    "trial -> dict. Got None."
+                )
+        yield from _instance("callbacks", self.callbacks, (list, tuple), "a list of keras.callbacks.Callback")
 
     def _epochs_problems(self) -> Iterator[str]:
         if not isinstance(self.epochs, tuple):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,9 @@ def open_run(
     path: str | Path,
     *,
     data: Dataset | None = None,
+    build_model: Callable[..., Any] | None = None,
     search_space: Callable[[Any], Mapping[str, Any]] | None = None,
+    callbacks: Sequence[Any] | None = None,
     backend: Any = None,
     sampler: Any = None,
     pruner: Any = None,
@@ -38,8 +40,9 @@ def open_run(
         The run's folder.
     data : Dataset, optional
         The run's data; not needed where they have a name that `load_dataset` knows.
-    search_space, backend, sampler, pruner : optional
-        To be passed again where they were a function or an object, which no file can hold.
+    build_model, search_space, callbacks, backend, sampler, pruner : optional
+        To be passed again before the run can go on, where they were functions or objects, which no file can hold; to
+        look at the run they are not needed.
 
     Raises
     ------
@@ -48,7 +51,7 @@ def open_run(
     DatasetError
         Other data than those of the run.
     ConfigError
-        Something must be passed again; the message says what.
+        The data must be passed again.
 
     Examples
     --------
@@ -59,10 +62,16 @@ def open_run(
     """
     store, record = RunStore.open(Path(path))
     log = RunLog(record["run"], store, store.events())
-    request = request_from_record(
-        record["request"], search_space=search_space, backend=backend, sampler=sampler, pruner=pruner
+    request, missing = request_from_record(
+        record["request"],
+        build_model=build_model,
+        search_space=search_space,
+        callbacks=callbacks,
+        backend=backend,
+        sampler=sampler,
+        pruner=pruner,
     )
-    return Optimizer._reopened(request, _data(data, record["data"]), log, record)
+    return Optimizer._reopened(request, missing, _data(data, record["data"]), log, record)
 
 
 def _data(data: Dataset | None, known: Mapping[str, Any]) -> Dataset:

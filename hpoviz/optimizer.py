@@ -16,13 +16,15 @@ from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError, HpovizError
 from hpoviz.models.model_config import family_for, load_family
+from hpoviz.models.user_code import pack_user_code
+from hpoviz.models.user_model import OWN_MODEL, UserModelFamily, check_user_model
 from hpoviz.plugins import load_plugin
 from hpoviz.progress import ProgressView, TrialTable
 from hpoviz.results import RunStatus
-from hpoviz.run_record import data_record, execution_record, request_record
+from hpoviz.run_record import Missing, data_record, execution_record, request_record
 from hpoviz.run_results import RunResults
 from hpoviz.search.sampler import make_pruner, make_sampler, try_space
-from hpoviz.search.space import CustomSpace, SearchSpace
+from hpoviz.search.space import CustomSpace, SearchSpace, own_parameters
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_store import RunStore, check_run_dir, new_run_dir
 from hpoviz.study_runner import StudyRunner
@@ -41,8 +43,8 @@ class Optimizer(RunResults):
         What to classify; a string names a data set for `hpoviz.load_dataset`.
     **settings
         The fields of `hpoviz.OptimizationRequest`, described there: trials, objective, seed, epochs,
-        search_space, architecture, backend, workers, sampler, pruner, validation_fraction, max_parameters,
-        max_trial_minutes, run_dir, config.
+        search_space, architecture, build_model, callbacks, backend, workers, sampler, pruner, validation_fraction,
+        max_parameters, max_trial_minutes, run_dir, config.
 
     Raises
     ------
@@ -64,11 +66,18 @@ class Optimizer(RunResults):
         check_run_dir(self._folder)
 
     @classmethod
-    def _reopened(cls, request: OptimizationRequest, data: Dataset, log: RunLog, record: dict[str, Any]) -> Optimizer:
+    def _reopened(
+        cls,
+        request: OptimizationRequest,
+        missing: list[Missing],
+        data: Dataset,
+        log: RunLog,
+        record: dict[str, Any],
+    ) -> Optimizer:
         """Return an optimizer over a run on disk; see `open_run`."""
         opt = cls.__new__(cls)
         opt._set_up(request, data, record["seed"], record["architecture"])
-        opt._folder, opt._log, opt._record = log.store.folder, log, record
+        opt._folder, opt._log, opt._record, opt._missing = log.store.folder, log, record, missing
         with log.reading() as state:
             opt._wanted = state.wanted or request.trials
         return opt
@@ -76,14 +85,19 @@ class Optimizer(RunResults):
     def _set_up(self, request: OptimizationRequest, data: Dataset, seed: int, architecture: str | None = None) -> None:
         self.request, self.data, self.seed = request, data, seed
         self._split = data.split(request.validation_fraction, seed)
-        self._architecture = architecture or request.architecture or family_for(data.kind)
-        self._family = load_family(self._architecture)
+        if request.build_model is None:
+            self._architecture = architecture or request.architecture or family_for(data.kind)
+            self._family = load_family(self._architecture)
+        else:
+            self._architecture, self._family = OWN_MODEL, UserModelFamily(request.build_model)
         self._space = self._make_space()
+        self._code = self._pack_code()
         make_sampler(request.sampler, seed, request.config.startup_trials)
         make_pruner(request.pruner)
         self._backend = _backend(request)
         self._log = None  # from the start on, when the run is on disk
         self._record = {}
+        self._missing: list[Missing] = []
         self._runner: StudyRunner | None = None
         self._pump: ProgressPump | None = None
         self._wanted = request.trials
@@ -101,7 +115,7 @@ class Optimizer(RunResults):
         Raises
         ------
         ConfigError
-            The search is running already.
+            The search is running already, or something must be passed again to `open_run`.
         StoreError
             The run's folder cannot be created.
         """
@@ -109,13 +123,16 @@ class Optimizer(RunResults):
             raise ConfigError(f"more_trials must be a whole number, at least 0. Got {more_trials!r}.")
         if self._runner is not None and self._runner.running:
             raise ConfigError("This search is running already. Call wait() or stop() first.")
+        if self._missing:
+            raise ConfigError("\n".join(map(str, self._missing)))
         if self._log is None:
             self._create()
         assert self._log is not None  # it was created or reopened
         runner = self._study_runner()
+        told = len(self._ended())
         runner.start(self._wanted + more_trials)
         self._wanted += more_trials
-        self._pump = ProgressPump(self._log.reading, self._is_running, self._title())
+        self._pump = ProgressPump(self._log.reading, self._is_running, self._title(), told)
         self._pump.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
@@ -183,7 +200,7 @@ class Optimizer(RunResults):
             ("test set", f"{len(self.data.x_test)} samples, {self.data.test_origin}; for evaluate() only"),
             ("trials", str(self._wanted)),
             ("objective", f"{request.objective} on the validation samples"),
-            ("architecture", self._architecture),
+            ("architecture", self._architecture_text()),
             ("backend", self._backend.describe()),
             ("sampler", str(request.sampler)),
             ("pruner", str(request.pruner)),
@@ -193,31 +210,63 @@ class Optimizer(RunResults):
             ("run_dir", f"{self._folder}{'' if self._log else ' (created at start)'}"),
         ]
 
+    def _architecture_text(self) -> str:
+        function = self.request.build_model
+        if function is None:
+            return self._architecture
+        name = function.was if isinstance(function, Missing) else getattr(function, "__qualname__", repr(function))
+        return f"your own: {name}"
+
     def _title(self) -> str:
         return f"hpoviz · {self.data.name} · {self._backend.describe()} · {self._folder}"
 
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _make_space(self) -> SearchSpace | CustomSpace:
-        wish, epochs = self.request.search_space, self.request.epochs
+        request = self.request
+        wish, epochs = request.search_space, request.epochs
         declared = self._family.parameters()
         if callable(wish):
             if epochs is not None:
                 raise ConfigError(
                     "epochs and a search_space function exclude each other. Return 'epochs' from the function."
                 )
-            return _checked_custom(CustomSpace(declared, wish))
+            space = CustomSpace(declared, wish, open_=request.build_model is not None)
+            return space if isinstance(wish, Missing) else _checked_custom(space)
         if epochs is not None and isinstance(wish, Mapping) and "epochs" in wish:
             raise ConfigError("epochs is given twice: as a setting and in search_space. Leave one of them out.")
         if epochs is not None and (wish is None or isinstance(wish, Mapping)):
             wish = {**(wish or {}), "epochs": epochs}
         info = self._split.info
+        if request.build_model is not None:
+            own = own_parameters(wish, declared)
+            fixed = {name: item.default for name, item in declared.items()}  # searched only where the user says so
+            wish = fixed | {name: value for name, value in wish.items() if name in declared}
+            declared = own | declared
         return SearchSpace(
             declared,
             wish,
             structure=self._family.structure,
             misfit=lambda values: self._family.misfit(values, info),
         )
+
+    def _pack_code(self) -> bytes | None:
+        """Pack the user's model and callbacks for the workers, once it is sure that the model can be used."""
+        request = self.request
+        if isinstance(request.build_model, Missing):
+            return None
+        if request.callbacks:
+            import keras
+
+            wrong = [item for item in request.callbacks if not isinstance(item, keras.callbacks.Callback)]
+            if wrong:
+                raise ConfigError(f"callbacks must be objects of keras.callbacks.Callback. Got {wrong[0]!r}.")
+        code = pack_user_code(request.build_model, request.callbacks)
+        if request.build_model is not None and not isinstance(request.search_space, Missing):
+            params = try_space(self._space)
+            model = UserModelFamily(request.build_model).from_dict(params)
+            check_user_model(model, params, self.data.x, self.data.y, self._split.info)
+        return code
 
     def _create(self) -> None:
         """Create the run on disk."""
@@ -245,6 +294,7 @@ class Optimizer(RunResults):
                 record=self._record,
                 log=self._log,
                 data=self._split,
+                code=self._code,
                 space=self._space,
                 backend=self._backend,
             )

@@ -12,10 +12,11 @@ from hpoviz.config import OptimizationConfig, OptimizationRequest
 from hpoviz.data.dataset import Dataset, DataSplit
 from hpoviz.errors import ConfigError, StoreError
 
-__all__ = ["data_record", "execution_record", "request_from_record", "request_record"]
+__all__ = ["Missing", "data_record", "execution_record", "request_from_record", "request_record"]
 
 VERSIONED = ("hpoviz", "tensorflow", "keras", "optuna", "numpy", "scikit-learn", "pandas")
-OBJECTS = ("search_space", "backend", "sampler", "pruner")  # may be objects, which JSON cannot hold
+OBJECTS = ("search_space", "build_model", "backend", "sampler", "pruner")  # may be objects, which JSON cannot hold
+STAND_INS = {"callbacks": (), "backend": "local", "sampler": "tpe", "pruner": None}  # while one only looks
 LATER = ("run_dir", "config")
 
 
@@ -33,28 +34,46 @@ def request_record(request: OptimizationRequest) -> dict[str, Any]:
     return {**record, "config": dataclasses.asdict(request.config)}
 
 
-def request_from_record(record: Mapping[str, Any], **replaced: Any) -> OptimizationRequest:
-    """Rebuild a request; what was an object must be among `replaced`.
+@dataclasses.dataclass(frozen=True)
+class Missing:
+    """Stands for a function or object of an earlier process that was not passed again: enough to look at a run."""
+
+    name: str
+    was: str
+
+    def __str__(self) -> str:
+        return f"{self.name} was {self.was}, which no file can hold. Pass it again: open_run(…, {self.name}=…)."
+
+    def __call__(self, *args: Any) -> Any:
+        raise ConfigError(str(self))
+
+
+def request_from_record(record: Mapping[str, Any], **replaced: Any) -> tuple[OptimizationRequest, list[Missing]]:
+    """Rebuild a request, and say what must be passed again before the run can go on.
+
+    Parameters
+    ----------
+    record : mapping
+        What `request_record` returned.
+    **replaced
+        Objects passed again; None where they were not.
 
     Raises
     ------
-    ConfigError
-        An object must be passed again.
     StoreError
         The record was changed by hand to something that is no request.
     """
     settings = {name: _decoded(value) for name, value in record.items() if name != "config"}
     settings |= {name: value for name, value in replaced.items() if value is not None}
-    missing = [name for name, value in settings.items() if isinstance(value, Mapping) and "object" in value]
-    if missing:
-        raise ConfigError(
-            "\n".join(
-                f"{name} was {settings[name]['object']}, which no file can hold. Pass it again: open_run(…, {name}=…)."
-                for name in missing
-            )
-        )
+    missing = [
+        Missing(name, value["object"])
+        for name, value in settings.items()
+        if isinstance(value, Mapping) and "object" in value
+    ]
+    for item in missing:
+        settings[item.name] = STAND_INS.get(item.name, item)
     try:
-        return OptimizationRequest(**settings, config=OptimizationConfig(**record["config"]))
+        return OptimizationRequest(**settings, config=OptimizationConfig(**record["config"])), missing
     except (ConfigError, TypeError, KeyError) as error:
         raise StoreError(f"run.json holds settings that are not possible, so it was changed: {error}") from error
 
@@ -92,6 +111,8 @@ def execution_record(request: OptimizationRequest, backend: str) -> dict[str, An
 
 
 def _encoded(name: str, value: Any) -> Any:
+    if name == "callbacks":
+        return {"object": ", ".join(type(item).__name__ for item in value)} if value else []
     if name in OBJECTS and not isinstance(value, (str, Mapping, type(None))):
         return {"object": getattr(value, "__qualname__", None) or type(value).__qualname__}
     if isinstance(value, Mapping):

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import json
 import shutil
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,9 +16,11 @@ import pandas as pd
 
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
-from hpoviz.errors import ConfigError, StoreError
+from hpoviz.errors import ConfigError, ExportError, StoreError
 from hpoviz.events import TestEvaluated
 from hpoviz.models.model_config import ModelConfig
+from hpoviz.models.trial_model import ModelFamily, TrialModel
+from hpoviz.models.user_model import as_probabilities
 from hpoviz.results import TestScore, TrialResult
 from hpoviz.search.space import CustomSpace, SearchSpace
 from hpoviz.store.best_record import best_record
@@ -47,7 +51,7 @@ class RunResults(abc.ABC):
 
     request: OptimizationRequest
     data: Dataset
-    _family: type[ModelConfig]
+    _family: ModelFamily
     _space: SearchSpace | CustomSpace
     _folder: Path
     _record: dict[str, Any]
@@ -65,12 +69,14 @@ class RunResults(abc.ABC):
         Columns: number, state, score, accuracy and loss (on validation data, of the weights kept), parameters (how
         many weights), best_epoch, seconds, reason, and ``params_…`` for every hyperparameter.
         """
+        ended = self._ended()
         rows = [
             {name: getattr(trial, name) for name in RESULT_COLUMNS}
             | {f"params_{name}": value for name, value in trial.params.items()}
-            for trial in self._ended()
+            for trial in ended
         ]
-        columns = [*RESULT_COLUMNS, *(f"params_{name}" for name in self._family.parameters())]
+        params = dict.fromkeys([*self._space.parameters, *(name for trial in ended for name in trial.params)])
+        columns = [*RESULT_COLUMNS, *(f"params_{name}" for name in params)]
         frame = pd.DataFrame(rows, columns=columns)
         numbers = dict.fromkeys(("score", "accuracy", "loss", "seconds"), "float64")
         return frame.astype(numbers | {"parameters": "Int64", "best_epoch": "Int64", "number": "int64"})
@@ -95,7 +101,12 @@ class RunResults(abc.ABC):
     def best_model(self) -> keras.Model:
         """The best trial's own model with the weights of its best epoch, compiled, loaded anew at each call."""
         model = self.best_trial.model
-        self._best_config().compile(model)
+        with zipfile.ZipFile(self.best_trial.model_path) as file:
+            saved_as = json.loads(file.read("config.json"))["compile_config"]
+        if saved_as:  # the user's own models are saved compiled, with an optimizer that has not been used
+            model.compile_from_config(saved_as)
+        else:
+            self._best_config().compile(model)
         return model
 
     def evaluate(self) -> TestScore:
@@ -106,7 +117,7 @@ class RunResults(abc.ABC):
         import keras
 
         best = self.best_trial
-        probabilities = best.model.predict(self.data.x_test, verbose=0)
+        probabilities = as_probabilities(best.model.predict(self.data.x_test, verbose=0))
         losses = keras.ops.sparse_categorical_crossentropy(self.data.y_test, probabilities)
         accuracy = float((probabilities.argmax(axis=1) == self.data.y_test).mean())
         loss, samples = float(np.mean(losses)), len(self.data.y_test)
@@ -150,10 +161,16 @@ class RunResults(abc.ABC):
         """Return the best model as plain Keras source that builds, compiles and trains it without hpoviz."""
         from hpoviz.architecture.source import keras_source
 
+        config = self._best_config()
+        if not isinstance(config, ModelConfig):
+            raise ExportError(
+                "to_code writes the models that hpoviz builds; this one is built by your own build_model, which is its "
+                "source. Call it with opt.best_params."
+            )
         best = self.best_trial
         title = f"A classifier of {self.data.name}: validation accuracy {best.accuracy:.4f} when hpoviz found it."
         patience = self.request.config.early_stopping_patience
-        return keras_source(best.model, self._best_config(), title=title, patience=patience)
+        return keras_source(best.model, config, title=title, patience=patience)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[RunState]:
@@ -181,7 +198,7 @@ class RunResults(abc.ABC):
             )
         return best
 
-    def _best_config(self) -> ModelConfig:
+    def _best_config(self) -> TrialModel:
         return self._family.from_dict(self._best().params)
 
     def _trial_folder(self, result: TrialResult) -> Path:

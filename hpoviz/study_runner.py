@@ -74,6 +74,8 @@ class StudyRunner:
     log : RunLog
         Its past events are carried on: the study is rebuilt from them, and trials that had not ended run again.
     data : DataSplit
+    code : bytes or None
+        The user's own model and callbacks, packed.
     space : Space
     backend : Backend
     """
@@ -86,11 +88,12 @@ class StudyRunner:
         record: Mapping[str, Any],
         log: RunLog,
         data: DataSplit,
+        code: bytes | None,
         space: Space,
         backend: Backend,
     ) -> None:
         self._request, self._seed, self._record = request, seed, record
-        self._log, self._data, self._space, self._backend = log, data, space, backend
+        self._log, self._data, self._code, self._space, self._backend = log, data, code, space, backend
         # Only this thread writes the state, so it reads it without the lock.
         with log.reading() as state:
             self._state = state
@@ -102,7 +105,7 @@ class StudyRunner:
             startup_trials=request.config.startup_trials,
         )
         self._unfinished = self._study.restore(log.past)
-        if isinstance(space, SearchSpace) and not self._state.trials:
+        if isinstance(space, SearchSpace) and request.build_model is None and not self._state.trials:
             self._study.try_first(space.default_suggestions())
         self._queue: queue.Queue[Event | None] = queue.Queue()
         self._in_flight: dict[int, tuple[TrialSpec, int]] = {}  # trial id → spec, slot
@@ -352,6 +355,7 @@ class StudyRunner:
         return RunContext(
             run=self._record["run"],
             data=self._data,
+            code=self._code,
             folder=self._log.store.folder,
             trial_folder=self._log.store.trial_folder,
             emit=events.put,

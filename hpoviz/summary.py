@@ -15,6 +15,7 @@ __all__ = ["summarize"]
 LEAST_TRIALS = 8  # below that many finished trials importances are noise
 GAP = 0.05  # training accuracy above validation accuracy by so much is called overfitting
 EDGE = 0.1  # share of a range, at either end, that counts as its edge
+MOST_OWN_PARAMS = 8
 MAIN_PARAMS = (
     *("num_layers_conv", "filters", "kernel_size"),
     *("num_layers_lstm", "lstm_units", "bidirectional", "embedding_size"),
@@ -46,7 +47,9 @@ def summarize(
 
 
 def _what_won(trials: Sequence[TrialResult], best: TrialResult) -> str:
-    shown = ", ".join(f"{name} {value_text(best.params[name])}" for name in MAIN_PARAMS if name in best.params)
+    main = [name for name in MAIN_PARAMS if name in best.params]
+    names = main if "activation" in main else [*best.params][:MOST_OWN_PARAMS]  # else a model of the user's own
+    shown = ", ".join(f"{name} {value_text(best.params[name])}" for name in names)
     scores = [trial.score for trial in trials if trial.state == FINISHED and trial.score is not None]
     return (
         f"Trial {best.number} won with a validation accuracy of {best.score:.4f} (median of {len(scores)} finished: "

@@ -23,6 +23,9 @@ class RunContext:
     run : str
         Identifier of the run.
     data : DataSplit
+    code : bytes or None
+        The user's own model and callbacks, as `hpoviz.models.user_code` packed them. It is to be unpacked by processes
+        that this one has started on this machine, and by no others.
     folder : Path
         The run's own folder, existing; a backend may keep files in its ``data/``.
     trial_folder : callable
@@ -35,6 +38,7 @@ class RunContext:
 
     run: str
     data: DataSplit
+    code: bytes | None = None
     folder: Path
     trial_folder: Callable[[int], Path]
     emit: Callable[[Event], None]

@@ -11,6 +11,7 @@ import numpy as np
 
 from hpoviz.backends.backend import Backend, RunContext
 from hpoviz.errors import ConfigError
+from hpoviz.models.user_code import UserCode
 from hpoviz.training.trial import run_trial
 from hpoviz.trial_spec import TrialSpec
 
@@ -51,7 +52,8 @@ class InlineBackend(Backend):
         """Start the thread."""
         self._cancelled.clear()
         self._closing.clear()
-        self._thread = threading.Thread(target=self._work, args=(context,), name="hpoviz-inline", daemon=True)
+        work = (context, UserCode.unpack(context.code))
+        self._thread = threading.Thread(target=self._work, args=work, name="hpoviz-inline", daemon=True)
         self._thread.start()
 
     def submit(self, spec: TrialSpec, slot: int) -> None:
@@ -74,7 +76,7 @@ class InlineBackend(Backend):
         """Say that trials run here."""
         return "inline, in this process"
 
-    def _work(self, context: RunContext) -> None:
+    def _work(self, context: RunContext, code: UserCode) -> None:
         while (spec := self._specs.get()) is not None:
             python_state, numpy_state = random.getstate(), np.random.get_state()
             try:
@@ -84,6 +86,7 @@ class InlineBackend(Backend):
                     context.emit,
                     functools.partial(self._should_stop, spec.trial),
                     context.trial_folder(spec.trial),
+                    code,
                 )
             finally:
                 random.setstate(python_state)

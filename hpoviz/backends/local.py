@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import collections
 import itertools
 import json
@@ -171,6 +172,7 @@ class _Worker:
         self._errors.start()
         self._events = threading.Thread(target=self._read_events, daemon=True)
         self._events.start()
+        self._send({"op": "open", "code": base64.b64encode(context.code).decode() if context.code else None})
 
     @property
     def alive(self) -> bool:
@@ -245,7 +247,7 @@ class _Worker:
             "TF_NUM_INTRAOP_THREADS": str(threads),
             "TF_NUM_INTEROP_THREADS": str(threads),
         }
-        folders = [str(Path(path).absolute()) for path in sys.path if path]
+        folders = [str(Path(path).absolute()) for path in sys.path]  # "" is the current one, as in a notebook
         package_home = str(Path(__file__).resolve().parents[2])
         data = str((context.folder / "data").absolute())
         command = [sys.executable, "-P", "-c", BOOT, data, str(self._memory_limit), package_home, *folders]

@@ -1,13 +1,15 @@
 """The worker process of LocalBackend: reads one JSON message a line, runs trials, writes events a line.
 
-Messages in: ``{"op": "run", "spec": …, "folder": …}``, ``{"op": "cancel", "trial": …}``. Lines out:
-``{"ready": pid}`` once, then events, and ``{"memory": bytes}`` before the end of each trial. Standard output belongs to
-the protocol alone: whatever else prints goes to standard error. The process ends as soon as its standard input closes,
-so it never outlives its parent, and with exit code `MEMORY_EXIT` as soon as it uses more memory than it may.
+Messages in: ``{"op": "open", "code": …}`` once, with the user's code in base64 or null, then
+``{"op": "run", "spec": …, "folder": …}`` and ``{"op": "cancel", "trial": …}``. Lines out: ``{"ready": pid}`` once, then
+events, and ``{"memory": bytes}`` before the end of each trial. Standard output belongs to the protocol alone: whatever
+else prints goes to standard error. The process ends as soon as its standard input closes, so it never outlives its
+parent, and with exit code `MEMORY_EXIT` as soon as it uses more memory than it may.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import queue
@@ -42,6 +44,7 @@ def main(data_folder: str, memory_limit: str) -> None:
     # Imported after the threads are up, as TensorFlow takes seconds in which the parent may die.
     from hpoviz.data.dataset import DataSplit
     from hpoviz.events import Event, TerminalEvent
+    from hpoviz.models.user_code import UserCode
     from hpoviz.training.trial import run_trial
     from hpoviz.trial_spec import TrialSpec
 
@@ -51,6 +54,8 @@ def main(data_folder: str, memory_limit: str) -> None:
         _write(channel, event.to_json())
 
     data = DataSplit.load(Path(data_folder))
+    packed = messages.get()["code"]
+    code = UserCode.unpack(None if packed is None else base64.b64decode(packed))
     _write(channel, json.dumps({"ready": os.getpid()}))
     while True:
         message = messages.get()
@@ -61,6 +66,7 @@ def main(data_folder: str, memory_limit: str) -> None:
             emit,
             should_stop=lambda trial=spec.trial: trial in cancelled,  # type: ignore[misc]
             folder=Path(message["folder"]),
+            code=code,
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from hpoviz.data.info import DataInfo
 from hpoviz.data.text import UNKNOWN
 from hpoviz.models.dense_head import DenseHeadConfig
+from hpoviz.models.text_input import taking_texts
 from hpoviz.search.parameter import parameter
 
 if TYPE_CHECKING:
@@ -121,16 +122,8 @@ class LstmConfig(DenseHeadConfig):
 
     def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
         """Return a fresh, uncompiled model with the same weights that takes texts."""
-        from keras import Sequential, layers
-
         twin = super().export(model, info)
-        vectorize = layers.TextVectorization(
-            max_tokens=self._tokens(info),
-            output_sequence_length=twin.input_shape[1],
-            vocabulary=list(info.vocabulary[: self._tokens(info) - 2]),
-            name="words_to_tokens",
-        )
-        return Sequential([layers.Input((), dtype="string"), vectorize, *twin.layers], name="lstm")
+        return taking_texts(twin, info, tokens=self._tokens(info), words=twin.input_shape[1])
 
     def _tokens(self, info: DataInfo) -> int:
         """How many token numbers there are: the words known, one for unknown words, one for the end."""

@@ -12,10 +12,9 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from hpoviz.data.info import DataInfo
 from hpoviz.errors import ConfigError, nearest
+from hpoviz.models.trial_model import TrialModel
 from hpoviz.plugins import load_plugin, plugin_names
 from hpoviz.search.parameter import Parameter, one_of, parameter, parameters_of
 
@@ -28,7 +27,7 @@ PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.5, 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig:
+class ModelConfig(TrialModel):
     """The base of model families: how any classifier is trained.
 
     A family adds its own parameters, names the `data_kinds` it can be built for, and overrides `build`.
@@ -153,15 +152,8 @@ class ModelConfig:
         """
         raise ConfigError(f"{type(self).__name__} is no model family: it has no build method.")
 
-    def prepare(self, x: np.ndarray, info: DataInfo) -> np.ndarray:
-        """Return samples of a DataSplit in the form that `build`'s model trains on; by default unchanged."""
-        return x
-
     def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
-        """Return a fresh, uncompiled model with the weights of a trained one, which takes raw samples.
-
-        Uncompiled, as the optimizer's state would make its file up to three times larger.
-        """
+        """Return a fresh, uncompiled model with the weights of a trained one, which takes raw samples."""
         twin = self.build(info)
         twin.set_weights(model.get_weights())
         return twin

@@ -215,9 +215,9 @@ def quiet_study(sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.Bas
         optuna.logging.set_verbosity(verbosity)
 
 
-def try_space(space: Space) -> None:
+def try_space(space: Space) -> dict[str, Any]:
     """Ask a space for one trial of a throw-away study, so that mistakes of a user's function show early."""
-    space.suggest(quiet_study(optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner()).ask())
+    return space.suggest(quiet_study(optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner()).ask())
 
 
 def make_sampler(sampler: Any, seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:

@@ -8,11 +8,14 @@ import numbers
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
+import numpy as np
+
 from hpoviz.errors import ConfigError, nearest
 from hpoviz.search.parameter import Parameter
 
-__all__ = ["CustomSpace", "Domain", "SearchSpace", "Suggester"]
+__all__ = ["CustomSpace", "Domain", "SearchSpace", "Suggester", "own_parameters"]
 
+LOG_FROM = 100  # a range whose end is so many times its beginning is searched by orders of magnitude
 Misfit = Callable[[Mapping[str, Any]], str | None]
 
 
@@ -153,6 +156,14 @@ class SearchSpace:
 class CustomSpace:
     """A space written by the user: a function from an Optuna trial to a dictionary of parameters.
 
+    Parameters
+    ----------
+    parameters : mapping of str to Parameter
+        The declared ones, which are checked and keep their defaults where they are left out.
+    function : callable
+    open_ : bool
+        Whether the function may add parameters of its own, as those of the user's own model.
+
     Examples
     --------
     >>> from hpoviz.models.cnn import CnnConfig
@@ -162,9 +173,16 @@ class CustomSpace:
     16
     """
 
-    def __init__(self, parameters: Mapping[str, Parameter], function: Callable[[Any], Mapping[str, Any]]) -> None:
+    def __init__(
+        self,
+        parameters: Mapping[str, Parameter],
+        function: Callable[[Any], Mapping[str, Any]],
+        *,
+        open_: bool = False,
+    ) -> None:
         self.parameters = dict(parameters)
         self.function = function
+        self._open = open_
 
     def suggest(self, trial: Any) -> dict[str, Any]:
         """Call the function and check what it returns; parameters that it leaves out keep their defaults."""
@@ -174,13 +192,14 @@ class CustomSpace:
                 f"The search_space function must return a dictionary of parameters. Got {type(returned).__name__}. "
                 'Return for example {"filters": trial.suggest_int("filters", 8, 64)}.'
             )
-        problems = list(_unknown_names(returned, self.parameters))
         known = {name: value for name, value in returned.items() if name in self.parameters}
+        own = {name: _plain(value) for name, value in returned.items() if name not in self.parameters}
+        problems = list(_own_problems(own) if self._open else _unknown_names(returned, self.parameters))
         problems += [text for name, value in known.items() if (text := self.parameters[name].problem(value))]
         if problems:
             raise ConfigError("\n".join(problems))
         defaults = {name: item.default for name, item in self.parameters.items()}
-        return defaults | {name: self.parameters[name].convert(value) for name, value in known.items()}
+        return own | defaults | {name: self.parameters[name].convert(value) for name, value in known.items()}
 
     def describe(self) -> list[dict[str, str]]:
         """Return one row that says that a function decides."""
@@ -237,6 +256,65 @@ def _unknown_names(given: Mapping[str, Any], parameters: Mapping[str, Parameter]
                 f"search_space has an unknown parameter {name!r}.{nearest(name, parameters)} "
                 f"Parameters: {', '.join(parameters)}."
             )
+
+
+def own_parameters(wish: Any, declared: Mapping[str, Parameter]) -> dict[str, Parameter]:
+    """Return the parameters that a user's search space adds to the declared ones, declared by their ranges.
+
+    A range of positive numbers whose end is at least 100 times its beginning is searched by orders of magnitude.
+
+    Raises
+    ------
+    ConfigError
+        For a name that is no string, and for values that are neither numbers, strings, booleans nor None.
+
+    Examples
+    --------
+    >>> own = own_parameters({"units": (16, 128), "rate": (1e-4, 1e-1), "bend": ["relu", "tanh"]}, {})
+    >>> own["units"].search, own["rate"].log, own["bend"].choices
+    ((16, 128), True, ('relu', 'tanh'))
+    """
+    if not isinstance(wish, Mapping):
+        return {}
+    own = {name: value for name, value in wish.items() if name not in declared}
+    problems = [
+        problem
+        for name, value in own.items()
+        for item in (value if isinstance(value, (list, tuple)) else [value])
+        for problem in _own_problems({name: item})
+    ]
+    problems += [f"search_space: {name} has no choices." for name, value in own.items() if value in ([], ())]
+    if problems:
+        raise ConfigError("\n".join(dict.fromkeys(problems)))
+    return {name: _own_parameter(name, value) for name, value in own.items()}
+
+
+def _own_parameter(name: str, wish: Any) -> Parameter:
+    text = "A parameter of your own model."
+    if not (isinstance(wish, tuple) and len(wish) == 2 and all(_is_number(end) for end in wish)):
+        choices = tuple(dict.fromkeys(wish)) if isinstance(wish, (list, tuple)) else (wish,)
+        return Parameter(name=name, default=choices[0], help=text, choices=choices)
+    kind = int if all(isinstance(end, numbers.Integral) for end in wish) else float
+    low, high = kind(wish[0]), kind(wish[1])
+    if low > high:
+        raise ConfigError(f"search_space: the range of {name} is upside down: {wish!r}. Write ({high!r}, {low!r}).")
+    if low == high:
+        return Parameter(name=name, default=low, help=text, choices=(low,))
+    log = low > 0 and high >= LOG_FROM * low
+    return Parameter(name=name, default=low, help=text, search=(low, high), valid=(low, high), log=log)
+
+
+def _own_problems(values: Mapping[Any, Any]) -> Iterator[str]:
+    for name, value in values.items():
+        if not isinstance(name, str):
+            yield f"search_space: the name of a parameter must be a string. Got {name!r}."
+        elif not isinstance(value, (bool, int, float, str, type(None))) or value != value:
+            yield f"search_space: {name} must be a number, a string, True, False or None. Got {value!r}."
+
+
+def _plain(value: Any) -> Any:
+    """Return a NumPy scalar as Python's."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def _declared_domain(item: Parameter) -> Domain:

@@ -19,7 +19,9 @@ import tensorflow as tf
 from hpoviz.data.dataset import DataSplit
 from hpoviz.errors import HpovizError
 from hpoviz.events import Event, ModelBuilt, PhaseChanged, TrialCancelled, TrialEvent, TrialFailed, TrialFinished
-from hpoviz.models.model_config import ModelConfig, load_family
+from hpoviz.models.model_config import load_family
+from hpoviz.models.trial_model import TrialModel
+from hpoviz.models.user_code import UserCode
 from hpoviz.results import Epoch
 from hpoviz.store.run_store import write_atomically
 from hpoviz.training.recorder import Recorder, TrialStopped
@@ -36,6 +38,7 @@ def run_trial(
     emit: Callable[[Event], None],
     should_stop: Callable[[], bool],
     folder: Path,
+    code: UserCode,
 ) -> None:
     """Build, train, record and save one model; tell everything by events, the last of them a TerminalEvent.
 
@@ -51,8 +54,10 @@ def run_trial(
         Asked after every batch; True ends the trial as TrialCancelled.
     folder : Path
         Existing; receives ``model.keras`` (no optimizer state) and ``history.csv``.
+    code : UserCode
+        The user's own model and callbacks.
     """
-    _Trial(spec, data, emit, should_stop, folder).run()
+    _Trial(spec, data, emit, should_stop, folder, code).run()
 
 
 class _Trial:
@@ -63,8 +68,9 @@ class _Trial:
         emit: Callable[[Event], None],
         should_stop: Callable[[], bool],
         folder: Path,
+        code: UserCode,
     ) -> None:
-        self.spec, self.data, self.folder = spec, data, folder
+        self.spec, self.data, self.folder, self.code = spec, data, folder, code
         self._emit, self._should_stop = emit, should_stop
         self._sequence = itertools.count()
         self._began = time.monotonic()
@@ -86,7 +92,8 @@ class _Trial:
         spec = self.spec
         self._say(PhaseChanged, phase="building")
         keras.utils.set_random_seed(spec.seed)
-        config = load_family(spec.architecture).from_dict(spec.params)
+        family = self.code.family(spec.architecture) or load_family(spec.architecture)
+        config = family.from_dict(spec.params)
         model = config.build(self.data.info)
         self._check_size(model)
         config.compile(model)
@@ -100,7 +107,7 @@ class _Trial:
             validation_data=(config.prepare(data.x_val, data.info), data.y_val),
             batch_size=config.batch_size,
             epochs=config.epochs,
-            callbacks=[*config.schedule_callbacks(), recorder],
+            callbacks=[*config.schedule_callbacks(), *self.code.fresh_callbacks(), recorder],
             verbose=0,
         )
         self._say(PhaseChanged, phase="saving")
@@ -127,7 +134,7 @@ class _Trial:
                 violation=parameters / limit - 1,
             )
 
-    def _make_recorder(self, config: ModelConfig) -> Recorder:
+    def _make_recorder(self, config: TrialModel) -> Recorder:
         minutes = self.spec.max_trial_minutes
         return Recorder(
             self._say,
@@ -138,7 +145,7 @@ class _Trial:
             limit_minutes=minutes,
         )
 
-    def _save(self, config: ModelConfig, model: keras.Model, history: list[Epoch]) -> str:
+    def _save(self, config: TrialModel, model: keras.Model, history: list[Epoch]) -> str:
         """Save the model and its history, and return the hash of the model's file."""
         temporary = self.folder / ".model.tmp.keras"
         with contextlib.ExitStack() as clean_up:
