@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hpoviz.errors import BackendProtocol
+from hpoviz.results import SEARCH
 
 __all__ = [
     "EVENT_TYPES",
@@ -32,6 +33,7 @@ __all__ = [
     "TrialEvent",
     "TrialFailed",
     "TrialFinished",
+    "TrialPlanned",
     "TrialPruned",
     "TrialStarted",
     "WorkerLost",
@@ -97,13 +99,29 @@ class RunStarted(Event):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialPlanned(Event):
+    """A trial to come whose parameters are known: a baseline, a warm start, the defaults. First planned, first started.
+
+    `exact` says that nothing of the parameters may be moved into the search space.
+    """
+
+    origin: str
+    params: Mapping[str, Any]
+    exact: bool
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class TrialStarted(TrialEvent):
-    """A trial was handed to a slot. ``suggested`` keeps what the sampler needs to be rebuilt."""
+    """A trial was handed to a slot. ``suggested`` keeps what the sampler needs to be rebuilt.
+
+    `origin` is "search" for a proposal of the sampler, else that of the TrialPlanned which it carries out.
+    """
 
     slot: int
     params: Mapping[str, Any]
     suggested: Mapping[str, Mapping[str, Any]]
     seed: int
+    origin: str = SEARCH
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -237,6 +255,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         RunStarted,
+        TrialPlanned,
         TrialStarted,
         PhaseChanged,
         SlotChanged,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,18 +15,17 @@ from hpoviz.backends.backend import Backend
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
-from hpoviz.errors import ConfigError, HpovizError
-from hpoviz.models.model_config import family_for, load_family
-from hpoviz.models.user_code import pack_user_code
-from hpoviz.models.user_model import OWN_MODEL, UserModelFamily, check_user_model
+from hpoviz.errors import ConfigError
+from hpoviz.events import TrialPlanned
 from hpoviz.plugins import load_plugin
 from hpoviz.progress import ProgressView, TrialTable
-from hpoviz.results import RunStatus
+from hpoviz.results import BASELINE, DEFAULTS, FINISHED, WARM_START, RunStatus
 from hpoviz.run_record import Missing, data_record, execution_record, request_record
 from hpoviz.run_results import RunResults
-from hpoviz.search.sampler import make_pruner, make_sampler, try_space
-from hpoviz.search.space import CustomSpace, SearchSpace, own_parameters
+from hpoviz.search.sampler import make_pruner, make_sampler
+from hpoviz.search_problem import SearchProblem
 from hpoviz.store.run_log import RunLog
+from hpoviz.store.run_state import RunState
 from hpoviz.store.run_store import RunStore, check_run_dir, new_run_dir
 from hpoviz.study_runner import StudyRunner
 
@@ -84,20 +84,14 @@ class Optimizer(RunResults):
 
     def _set_up(self, request: OptimizationRequest, data: Dataset, seed: int, architecture: str | None = None) -> None:
         self.request, self.data, self.seed = request, data, seed
-        self._split = data.split(request.validation_fraction, seed)
-        if request.build_model is None:
-            self._architecture = architecture or request.architecture or family_for(data.kind)
-            self._family = load_family(self._architecture)
-        else:
-            self._architecture, self._family = OWN_MODEL, UserModelFamily(request.build_model)
-        self._space = self._make_space()
-        self._code = self._pack_code()
+        self._problem = SearchProblem(request, data, seed, architecture)
         make_sampler(request.sampler, seed, request.config.startup_trials)
         make_pruner(request.pruner)
         self._backend = _backend(request)
         self._log = None  # from the start on, when the run is on disk
         self._record = {}
         self._missing: list[Missing] = []
+        self._plan: list[dict[str, Any]] = []  # baselines and warm starts of a run that is not on disk yet
         self._runner: StudyRunner | None = None
         self._pump: ProgressPump | None = None
         self._wanted = request.trials
@@ -134,6 +128,55 @@ class Optimizer(RunResults):
         self._wanted += more_trials
         self._pump = ProgressPump(self._log.reading, self._is_running, self._title(), told)
         self._pump.start()
+
+    def compare_with(self, params: Mapping[str, Any]) -> None:
+        """Train a model with parameters of your own first, as the marked baseline of the search.
+
+        It counts as one of the trials and is never pruned.
+
+        Parameters
+        ----------
+        params : mapping
+            Parameters by name, inside or outside of the search space; those left out have the values that the space
+            has nearest to their defaults.
+
+        Raises
+        ------
+        ConfigError
+            Unknown names or wrong values.
+
+        Examples
+        --------
+        >>> opt = Optimizer("digits", trials=20, seed=0)
+        >>> opt.compare_with({"filters": 16, "num_layers_conv": 2})
+        """
+        self._add_to_plan(BASELINE, self._problem.completed(params), exact=True)
+
+    def warm_start(self, source: Any, top: int = 3) -> None:
+        """Begin the search with parameters that did well before.
+
+        They are moved into the search space where they are outside of it.
+
+        Parameters
+        ----------
+        source : mapping, Optimizer, str or path
+            Parameters by name; or an earlier run, or the folder of one, whose best trials are taken.
+        top : int
+            How many trials of an earlier run.
+
+        Raises
+        ------
+        ConfigError
+            Unknown names, wrong values, an earlier run with another architecture, or one without finished trials.
+        StoreError
+            The folder holds no run.
+        """
+        if isinstance(source, Mapping):
+            found = [self._problem.completed(source)]
+        else:
+            found = [self._problem.completed(params) for params in self._best_params_of(source, top)]
+        for params in found:
+            self._add_to_plan(WARM_START, params, exact=False)
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Wait until the search ends, and return whether it has; an error of the search itself is raised here."""
@@ -187,12 +230,12 @@ class Optimizer(RunResults):
 
     def _repr_html_(self) -> str:
         if self._log is None:
-            return _html.settings(self._title(), self._facts(), self._space.describe())
+            return _html.settings(self._title(), self._facts(), self._problem.space.describe())
         with self._reading() as state:
             return _html.progress(self._title(), ProgressView.of(state), TrialTable.of(state))
 
     def _facts(self) -> list[tuple[str, str]]:
-        request, split = self.request, self._split
+        request, split = self.request, self._problem.split
         limits = {"max_parameters": request.max_parameters, "max_trial_minutes": request.max_trial_minutes}
         limits["timeout_hours"] = request.config.timeout_hours
         return [
@@ -200,7 +243,7 @@ class Optimizer(RunResults):
             ("test set", f"{len(self.data.x_test)} samples, {self.data.test_origin}; for evaluate() only"),
             ("trials", str(self._wanted)),
             ("objective", f"{request.objective} on the validation samples"),
-            ("architecture", self._architecture_text()),
+            ("architecture", self._problem.describe_architecture()),
             ("backend", self._backend.describe()),
             ("sampler", str(request.sampler)),
             ("pruner", str(request.pruner)),
@@ -210,79 +253,60 @@ class Optimizer(RunResults):
             ("run_dir", f"{self._folder}{'' if self._log else ' (created at start)'}"),
         ]
 
-    def _architecture_text(self) -> str:
-        function = self.request.build_model
-        if function is None:
-            return self._architecture
-        name = function.was if isinstance(function, Missing) else getattr(function, "__qualname__", repr(function))
-        return f"your own: {name}"
-
     def _title(self) -> str:
         return f"hpoviz · {self.data.name} · {self._backend.describe()} · {self._folder}"
 
     # --- parts -------------------------------------------------------------------------------------------------
 
-    def _make_space(self) -> SearchSpace | CustomSpace:
-        request = self.request
-        wish, epochs = request.search_space, request.epochs
-        declared = self._family.parameters()
-        if callable(wish):
-            if epochs is not None:
-                raise ConfigError(
-                    "epochs and a search_space function exclude each other. Return 'epochs' from the function."
-                )
-            space = CustomSpace(declared, wish, open_=request.build_model is not None)
-            return space if isinstance(wish, Missing) else _checked_custom(space)
-        if epochs is not None and isinstance(wish, Mapping) and "epochs" in wish:
-            raise ConfigError("epochs is given twice: as a setting and in search_space. Leave one of them out.")
-        if epochs is not None and (wish is None or isinstance(wish, Mapping)):
-            wish = {**(wish or {}), "epochs": epochs}
-        info = self._split.info
-        if request.build_model is not None:
-            own = own_parameters(wish, declared)
-            fixed = {name: item.default for name, item in declared.items()}  # searched only where the user says so
-            wish = fixed | {name: value for name, value in wish.items() if name in declared}
-            declared = own | declared
-        return SearchSpace(
-            declared,
-            wish,
-            structure=self._family.structure,
-            misfit=lambda values: self._family.misfit(values, info),
-        )
+    def _best_params_of(self, source: Any, top: int) -> list[Mapping[str, Any]]:
+        """Return the parameters of the best trials of an earlier run."""
+        if isinstance(top, bool) or not isinstance(top, int) or top < 1:
+            raise ConfigError(f"top must be a whole number, at least 1. Got {top!r}.")
+        if isinstance(source, Optimizer):
+            architecture = source._problem.architecture
+            with source._reading() as state:
+                trials = state.numbered
+        elif isinstance(source, str | os.PathLike):
+            store, record = RunStore.open(Path(source))
+            architecture, trials = record["architecture"], RunState(store.events()).numbered
+        else:
+            raise ConfigError(f"source must be parameters, an Optimizer or the folder of a run. Got {source!r}.")
+        if architecture != self._problem.architecture:
+            raise ConfigError(
+                f"That run searched the architecture {architecture!r}, this one {self._problem.architecture!r}."
+            )
+        finished = [trial for trial in trials if trial.state == FINISHED]
+        if not finished:
+            raise ConfigError("That run has no finished trial to start with. Name another one.")
+        return [trial.params for trial in sorted(finished, key=lambda trial: -(trial.score or 0))[:top]]
 
-    def _pack_code(self) -> bytes | None:
-        """Pack the user's model and callbacks for the workers, once it is sure that the model can be used."""
-        request = self.request
-        if isinstance(request.build_model, Missing):
-            return None
-        if request.callbacks:
-            import keras
-
-            wrong = [item for item in request.callbacks if not isinstance(item, keras.callbacks.Callback)]
-            if wrong:
-                raise ConfigError(f"callbacks must be objects of keras.callbacks.Callback. Got {wrong[0]!r}.")
-        code = pack_user_code(request.build_model, request.callbacks)
-        if request.build_model is not None and not isinstance(request.search_space, Missing):
-            params = try_space(self._space)
-            model = UserModelFamily(request.build_model).from_dict(params)
-            check_user_model(model, params, self.data.x, self.data.y, self._split.info)
-        return code
+    def _add_to_plan(self, origin: str, params: dict[str, Any], *, exact: bool) -> None:
+        step = {"origin": origin, "params": params, "exact": exact}
+        if self._log is None:
+            self._plan.append(step)
+        else:
+            self._log.record(TrialPlanned, **step)
 
     def _create(self) -> None:
         """Create the run on disk."""
         request = self.request
         self._record = {
             "run": self._folder.name,
-            "data": data_record(self.data, self._split),
+            "data": data_record(self.data, self._problem.split),
             "objective": request.objective,
             "weights": {"accuracy": 1.0},
-            "architecture": self._architecture,
+            "architecture": self._problem.architecture,
             "seed": self.seed,
-            "search_space": self._space.describe(),
+            "search_space": self._problem.space.describe(),
             "request": request_record(request),
             **execution_record(request, self._backend.describe()),
         }
         self._log = RunLog(self._folder.name, RunStore.create(self._folder, self._record))
+        plan = sorted(self._plan, key=lambda step: step["origin"] != BASELINE)
+        if (defaults := self._problem.defaults()) is not None:
+            plan.append({"origin": DEFAULTS, "params": defaults, "exact": False})
+        for step in plan:
+            self._log.record(TrialPlanned, **step)
 
     def _study_runner(self) -> StudyRunner:
         """Return what runs the study of a run that is on disk."""
@@ -293,9 +317,9 @@ class Optimizer(RunResults):
                 seed=self.seed,
                 record=self._record,
                 log=self._log,
-                data=self._split,
-                code=self._code,
-                space=self._space,
+                data=self._problem.split,
+                code=self._problem.code,
+                space=self._problem.space,
                 backend=self._backend,
             )
         return self._runner
@@ -337,17 +361,6 @@ def _backend(request: OptimizationRequest) -> Backend:
     if request.workers is not None and backend is request.backend:
         raise ConfigError("workers belongs to the backend object that you gave. Leave workers out.")
     return backend
-
-
-def _checked_custom(space: CustomSpace) -> CustomSpace:
-    """Try the user's function once on a throw-away trial, so that its mistakes show before the search."""
-    try:
-        try_space(space)
-    except HpovizError:
-        raise
-    except Exception as error:
-        raise ConfigError(f"The search_space function failed on a trial: {type(error).__name__}: {error}.") from error
-    return space
 
 
 Optimizer.__signature__ = inspect.Signature(  # type: ignore[attr-defined]  # so that Shift-Tab shows the settings

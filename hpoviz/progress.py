@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from hpoviz.results import TrialResult
+from hpoviz.results import SEARCH, TrialResult
 from hpoviz.store.run_state import RunState, Slot
 
 __all__ = ["ProgressView", "SlotView", "TrialTable", "progress_lines", "table_lines", "trial_line", "value_text"]
@@ -136,7 +136,8 @@ def table_lines(table: TrialTable) -> list[str]:
 
 def trial_line(trial: TrialResult) -> str:
     """Say in one line how a trial ended."""
-    parts = [f"trial {trial.number}: {trial.state}"]
+    origin = "" if trial.origin == SEARCH else f" ({trial.origin})"
+    parts = [f"trial {trial.number}{origin}: {trial.state}"]
     if trial.score is not None:
         parts.append(f"accuracy {trial.score:.4f}")
     if trial.parameters is not None:
@@ -192,7 +193,7 @@ def duration(seconds: float) -> str:
 def _cells(trial: TrialResult) -> tuple[str, ...]:
     return (
         str(trial.number),
-        trial.state,
+        trial.state if trial.origin == SEARCH else f"{trial.state} ({trial.origin})",
         "" if trial.score is None else f"{trial.score:.4f}",
         "" if trial.parameters is None else f"{trial.parameters:,}",
         str(len(trial.history) or ""),

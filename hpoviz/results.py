@@ -7,18 +7,23 @@ from collections.abc import Mapping
 from typing import Any
 
 __all__ = [
+    "BASELINE",
     "CANCELLED",
+    "DEFAULTS",
     "FAILED",
     "FINISHED",
     "INFEASIBLE",
     "PRUNED",
     "RUNNING",
+    "SEARCH",
+    "WARM_START",
     "Epoch",
     "RunStatus",
     "TestScore",
     "TrialResult",
 ]
 
+SEARCH, DEFAULTS, BASELINE, WARM_START = "search", "defaults", "baseline", "warm start"  # where parameters come from
 RUNNING, FINISHED, PRUNED = "running", "finished", "pruned"
 FAILED, INFEASIBLE, CANCELLED = "failed", "infeasible", "cancelled"
 
@@ -51,6 +56,8 @@ class TrialResult:
     params : mapping
         Every hyperparameter, defaults included.
     seed : int
+    origin : str
+        Where its parameters come from: search, defaults, baseline or warm start.
     score : float or None
         What the search maximises; of a pruned trial the best so far.
     accuracy, loss : float or None
@@ -72,6 +79,7 @@ class TrialResult:
     state: str = RUNNING
     params: Mapping[str, Any]
     seed: int
+    origin: str = SEARCH
     score: float | None = None
     accuracy: float | None = None
     loss: float | None = None

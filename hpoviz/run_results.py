@@ -19,10 +19,10 @@ from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError, ExportError, StoreError
 from hpoviz.events import TestEvaluated
 from hpoviz.models.model_config import ModelConfig
-from hpoviz.models.trial_model import ModelFamily, TrialModel
+from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_model import as_probabilities
 from hpoviz.results import TestScore, TrialResult
-from hpoviz.search.space import CustomSpace, SearchSpace
+from hpoviz.search_problem import SearchProblem
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState
@@ -35,7 +35,18 @@ if TYPE_CHECKING:
 
 __all__ = ["RunResults"]
 
-RESULT_COLUMNS = ("number", "state", "score", "accuracy", "loss", "parameters", "best_epoch", "seconds", "reason")
+RESULT_COLUMNS = (
+    "number",
+    "state",
+    "origin",
+    "score",
+    "accuracy",
+    "loss",
+    "parameters",
+    "best_epoch",
+    "seconds",
+    "reason",
+)
 
 
 class RunResults(abc.ABC):
@@ -51,8 +62,7 @@ class RunResults(abc.ABC):
 
     request: OptimizationRequest
     data: Dataset
-    _family: ModelFamily
-    _space: SearchSpace | CustomSpace
+    _problem: SearchProblem
     _folder: Path
     _record: dict[str, Any]
     _log: RunLog | None
@@ -66,8 +76,9 @@ class RunResults(abc.ABC):
     def results(self) -> pd.DataFrame:
         """One row an ended trial, by number.
 
-        Columns: number, state, score, accuracy and loss (on validation data, of the weights kept), parameters (how
-        many weights), best_epoch, seconds, reason, and ``params_…`` for every hyperparameter.
+        Columns: number, state, origin (search, defaults, baseline or warm start), score, accuracy and loss (on
+        validation data, of the weights kept), parameters (how many weights), best_epoch, seconds, reason, and
+        ``params_…`` for every hyperparameter.
         """
         ended = self._ended()
         rows = [
@@ -75,7 +86,7 @@ class RunResults(abc.ABC):
             | {f"params_{name}": value for name, value in trial.params.items()}
             for trial in ended
         ]
-        params = dict.fromkeys([*self._space.parameters, *(name for trial in ended for name in trial.params)])
+        params = dict.fromkeys([*self._problem.space.parameters, *(name for trial in ended for name in trial.params)])
         columns = [*RESULT_COLUMNS, *(f"params_{name}" for name in params)]
         frame = pd.DataFrame(rows, columns=columns)
         numbers = dict.fromkeys(("score", "accuracy", "loss", "seconds"), "float64")
@@ -155,7 +166,7 @@ class RunResults(abc.ABC):
             return "The search was not started yet. Call run() or start()."
         with self._reading() as state:
             ended, best = state.numbered, state.best
-        return summarize(ended, best, self._importances(), self._space)
+        return summarize(ended, best, self._importances(), self._problem.space)
 
     def to_code(self) -> str:
         """Return the best model as plain Keras source that builds, compiles and trains it without hpoviz."""
@@ -199,7 +210,7 @@ class RunResults(abc.ABC):
         return best
 
     def _best_config(self) -> TrialModel:
-        return self._family.from_dict(self._best().params)
+        return self._problem.family.from_dict(self._best().params)
 
     def _trial_folder(self, result: TrialResult) -> Path:
         return self._folder / "trials" / str(result.trial_id)

@@ -32,9 +32,8 @@ from hpoviz.events import (
     TrialStarted,
     WorkerLost,
 )
-from hpoviz.results import CANCELLED
+from hpoviz.results import BASELINE, CANCELLED, SEARCH
 from hpoviz.search.sampler import Proposal, Space, Study
-from hpoviz.search.space import SearchSpace
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.trial_spec import TrialSpec
@@ -105,8 +104,6 @@ class StudyRunner:
             startup_trials=request.config.startup_trials,
         )
         self._unfinished = self._study.restore(log.past)
-        if isinstance(space, SearchSpace) and request.build_model is None and not self._state.trials:
-            self._study.try_first(space.default_suggestions())
         self._queue: queue.Queue[Event | None] = queue.Queue()
         self._in_flight: dict[int, tuple[TrialSpec, int]] = {}  # trial id → spec, slot
         self._pruned: dict[int, TrialPruned] = {}  # decided, waiting for the worker to let go
@@ -193,13 +190,15 @@ class StudyRunner:
                 if self._resume(self._unfinished.pop(0), slot):
                     busy.add(slot)
             while slot not in busy and self._counting_trials() < trials and not self._stopping.is_set():
-                if self._begin(self._study.ask(self._space), slot):
+                planned = self._state.planned[0] if self._state.planned else None
+                origin = SEARCH if planned is None else planned.origin
+                if self._begin(self._study.ask(self._space, planned), origin, slot):
                     busy.add(slot)
 
     def _counting_trials(self) -> int:
         return sum(trial.state != CANCELLED for trial in self._state.trials.values())
 
-    def _begin(self, proposal: Proposal, slot: int) -> bool:
+    def _begin(self, proposal: Proposal, origin: str, slot: int) -> bool:
         """Submit a proposed trial; False if the space's function failed and the slot is still free."""
         seed = trial_seed(self._seed, proposal.trial)
         self._log.record(
@@ -209,6 +208,7 @@ class StudyRunner:
             params=proposal.params or {},
             suggested=proposal.suggested,
             seed=seed,
+            origin=origin,
         )
         if proposal.params is None:
             reason = f"the search_space function failed: {type(proposal.error).__name__}: {proposal.error}"
@@ -239,6 +239,7 @@ class StudyRunner:
             params=trial.params,
             suggested={},
             seed=trial.seed,
+            origin=trial.origin,
         )
         spec = self._spec(trial_id, trial.params, trial.seed)
         self._submit(dataclasses.replace(spec, attempt=attempt + 1), slot)
@@ -285,8 +286,8 @@ class StudyRunner:
     def _report(self, event: EpochEnded) -> None:
         if event.val_accuracy is None or event.epoch >= event.epochs:
             return
-        if self._study.report(event.trial, event.epoch, event.val_accuracy):
-            trial = self._state.trials[event.trial]
+        trial = self._state.trials[event.trial]
+        if self._study.report(event.trial, event.epoch, event.val_accuracy) and trial.origin != BASELINE:
             self._pruned[event.trial] = TrialPruned(
                 **self._identity(event.trial),
                 score=max(epoch.val_accuracy or 0.0 for epoch in trial.history),

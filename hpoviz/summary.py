@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from hpoviz.progress import value_text
-from hpoviz.results import FAILED, FINISHED, INFEASIBLE, TrialResult
+from hpoviz.results import BASELINE, FAILED, FINISHED, INFEASIBLE, TrialResult
 from hpoviz.search.space import CustomSpace, Domain, SearchSpace
 
 __all__ = ["summarize"]
@@ -51,10 +51,19 @@ def _what_won(trials: Sequence[TrialResult], best: TrialResult) -> str:
     names = main if "activation" in main else [*best.params][:MOST_OWN_PARAMS]  # else a model of the user's own
     shown = ", ".join(f"{name} {value_text(best.params[name])}" for name in names)
     scores = [trial.score for trial in trials if trial.state == FINISHED and trial.score is not None]
+    baselines = [trial for trial in trials if trial.origin == BASELINE and trial.score is not None]
+    beside = "" if not baselines else f", {_beside(best, max(baselines, key=lambda trial: trial.score or 0))}"
     return (
         f"Trial {best.number} won with a validation accuracy of {best.score:.4f} (median of {len(scores)} finished: "
-        f"{statistics.median(scores):.4f}) and {best.parameters or 0:,} weights: {shown}."
+        f"{statistics.median(scores):.4f}{beside}) and {best.parameters or 0:,} weights: {shown}."
     )
+
+
+def _beside(best: TrialResult, baseline: TrialResult) -> str:
+    """Say how the best trial does beside the user's baseline."""
+    if best.trial_id == baseline.trial_id:
+        return "it is your baseline"
+    return f"{(best.score or 0) - (baseline.score or 0):+.4f} beside your baseline, trial {baseline.number}"
 
 
 def _why(trials: Sequence[TrialResult], importances: Mapping[str, float]) -> str:

@@ -27,7 +27,7 @@ class Trial:
     ----------
     result : TrialResult
         All that is known of it; its fields are attributes of the trial too:
-        number, state, score, accuracy, loss, params, parameters, seconds, reason, seed…
+        number, state, origin, score, accuracy, loss, params, parameters, seconds, reason, seed…
     """
 
     def __init__(self, result: TrialResult, folder: Path) -> None:

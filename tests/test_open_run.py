@@ -130,14 +130,16 @@ def test_a_run_that_went_on_elsewhere_must_be_opened_again(copy, stripes):
     assert hpoviz.open_run(copy, data=stripes).status().finished == 4
 
 
-def test_a_function_must_be_passed_again(stripes, run_dir):
+def test_a_function_must_be_passed_again_to_go_on(stripes, run_dir):
     def space(trial):
         return {**SMALL_SPACE, "learning_rate": 0.003, "epochs": 1}
 
     opt = hpoviz.Optimizer(stripes, trials=1, seed=0, workers=1, search_space=space, run_dir=run_dir)
     opt.run()
+    looking = hpoviz.open_run(run_dir, data=stripes)
+    assert looking.results.equals(opt.results)
     with pytest.raises(ConfigError, match=r"search_space was .*space, which no file can hold. Pass it again"):
-        hpoviz.open_run(run_dir, data=stripes)
+        looking.run(more_trials=1)
     again = hpoviz.open_run(run_dir, data=stripes, search_space=space)
     again.run(more_trials=1)
     assert again.results["state"].tolist() == ["finished", "finished"]

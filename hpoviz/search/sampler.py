@@ -8,13 +8,22 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import optuna
 
 from hpoviz.errors import ConfigError, StoreError, nearest
-from hpoviz.events import EpochEnded, Event, TerminalEvent, TrialFailed, TrialFinished, TrialPruned, TrialStarted
+from hpoviz.events import (
+    EpochEnded,
+    Event,
+    TerminalEvent,
+    TrialFailed,
+    TrialFinished,
+    TrialPlanned,
+    TrialPruned,
+    TrialStarted,
+)
 
 __all__ = ["Proposal", "Space", "Study", "make_pruner", "make_sampler", "try_space"]
 
@@ -29,6 +38,8 @@ class Space(Protocol):
     """What is asked for the parameters of a trial: a SearchSpace or a CustomSpace."""
 
     def suggest(self, trial: Any) -> dict[str, Any]: ...
+
+    def near(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]: ...
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,13 +94,19 @@ class Study:
         self._open: dict[int, optuna.Trial] = {}
         self._study = quiet_study(make_sampler(sampler, seed, startup_trials), make_pruner(pruner))
 
-    def ask(self, space: Space) -> Proposal:
-        """Propose the next trial. An exception of the user's space function is returned, not raised."""
+    def ask(self, space: Space, planned: TrialPlanned | None = None) -> Proposal:
+        """Propose the next trial, a planned one or one of the sampler's.
+
+        An exception of the user's space function is returned, not raised.
+        """
+        outside = planned is not None and planned.exact and not _contains(space, planned.params)
+        if planned is not None and not outside:
+            self._study.enqueue_trial(space.near(planned.params)[0])
         trial = self._study.ask()
         self._open[trial.number] = trial
         params, failure = None, None
         try:
-            params = space.suggest(trial)
+            params = dict(planned.params) if planned is not None and outside else space.suggest(trial)
         except Exception as error:
             failure = error
         suggested = {
@@ -100,10 +117,6 @@ class Study:
             for label, distribution in trial.distributions.items()
         }
         return Proposal(trial.number, params, suggested, failure)
-
-    def try_first(self, suggestions: dict[str, Any]) -> None:
-        """Make the next trial one with these values, by the names that Optuna is asked for."""
-        self._study.enqueue_trial(suggestions)
 
     def restore(self, past: Iterable[Event]) -> list[int]:
         """Carry on what earlier processes recorded, in a study that has not been asked yet.
@@ -192,14 +205,17 @@ class Study:
         Only parameters that every finished trial was asked for are judged; empty with fewer than four trials.
         """
         finished = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
-        if len(finished) < 4 or not set.intersection(*(set(trial.params) for trial in finished)):
+        asked = [trial for trial in finished if trial.params]  # a baseline from outside of the space was not
+        if len(asked) < 4 or not set.intersection(*(set(trial.params) for trial in asked)):
             return {}
+        study = quiet_study(optuna.samplers.RandomSampler(), optuna.pruners.NopPruner())
+        study.add_trials(asked)
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # experimental; and that few trials make it inaccurate, which is said in words
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-            return dict(optuna.importance.get_param_importances(self._study, evaluator=evaluator, normalize=True))
+            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=True))
 
     def _tell(self, trial_id: int, state: optuna.trial.TrialState, score: float | None = None) -> None:
         self._study.tell(self._open.pop(trial_id), score, state=state)
@@ -213,6 +229,18 @@ def quiet_study(sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.Bas
         return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
     finally:
         optuna.logging.set_verbosity(verbosity)
+
+
+def _contains(space: Space, params: Mapping[str, Any]) -> bool:
+    """Tell whether a space can propose exactly these parameters."""
+    study = quiet_study(optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner())
+    study.enqueue_trial(space.near(params)[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a value is out of range: just that is asked
+        try:
+            return space.suggest(study.ask()) == dict(params)
+        except Exception:  # the user's function cannot be asked now; `Study.ask` tells of it when it is
+            return False
 
 
 def try_space(space: Space) -> dict[str, Any]:

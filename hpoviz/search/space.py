@@ -103,11 +103,19 @@ class SearchSpace:
                 params[name] = self._ask(trial, name, domain)
         return params
 
-    def default_suggestions(self) -> dict[str, Any]:
-        """Return what to answer to `suggest`'s questions for the defaults, or what this space has nearest to them."""
-        answers = _Defaults({name: item.default for name, item in self.parameters.items()})
-        self.suggest(answers)
-        return answers.given
+    def near(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the parameters of this space that are nearest to `params`, or to the defaults where it names none.
+
+        Returns
+        -------
+        answers : dict
+            What to answer to `suggest`'s questions.
+        params : dict
+            What `suggest` then returns.
+        """
+        wishes = _Wishes({name: item.default for name, item in self.parameters.items()} | dict(params))
+        found = self.suggest(wishes)
+        return wishes.given, found
 
     def describe(self) -> list[dict[str, str]]:
         """Return one row a parameter for tables: name, searched, default, condition, explanation."""
@@ -201,30 +209,37 @@ class CustomSpace:
         defaults = {name: item.default for name, item in self.parameters.items()}
         return own | defaults | {name: self.parameters[name].convert(value) for name, value in known.items()}
 
+    def near(self, params: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return `params` as answers to what the function asks for under their names, and with the defaults of others.
+
+        What the function makes of the answers is known once it is asked.
+        """
+        return dict(params), {name: item.default for name, item in self.parameters.items()} | dict(params)
+
     def describe(self) -> list[dict[str, str]]:
         """Return one row that says that a function decides."""
         name = getattr(self.function, "__qualname__", repr(self.function))
         return [{"name": "(your function)", "searched": name, "default": "", "when": "", "help": ""}]
 
 
-class _Defaults:
-    """A suggester that answers with defaults, moved into the range or to the first choice where they are outside."""
+class _Wishes:
+    """A suggester that answers with wishes, moved into the range or to the first choice where they are outside."""
 
-    def __init__(self, defaults: Mapping[str, Any]) -> None:
-        self._defaults = defaults
+    def __init__(self, wishes: Mapping[str, Any]) -> None:
+        self._wishes = wishes
         self.given: dict[str, Any] = {}
 
     def suggest_int(self, name: str, low: int, high: int, *, log: bool = False) -> int:
-        self.given[name] = min(max(self._defaults[name], low), high)
+        self.given[name] = min(max(self._wishes[name], low), high)
         return int(self.given[name])
 
     def suggest_float(self, name: str, low: float, high: float, *, log: bool = False) -> float:
-        self.given[name] = min(max(self._defaults[name], low), high)
+        self.given[name] = min(max(self._wishes[name], low), high)
         return float(self.given[name])
 
     def suggest_categorical(self, name: str, choices: Any) -> Any:
-        default = self._defaults[name.partition("[")[0]]
-        self.given[name] = default if default in choices else choices[0]
+        wish = self._wishes[name.partition("[")[0]]
+        self.given[name] = wish if wish in choices else choices[0]
         return self.given[name]
 
 

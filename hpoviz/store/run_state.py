@@ -25,11 +25,12 @@ from hpoviz.events import (
     TrialEvent,
     TrialFailed,
     TrialFinished,
+    TrialPlanned,
     TrialPruned,
     TrialStarted,
     WorkerLost,
 )
-from hpoviz.results import CANCELLED, FAILED, FINISHED, INFEASIBLE, PRUNED, RUNNING, Epoch, TrialResult
+from hpoviz.results import CANCELLED, FAILED, FINISHED, INFEASIBLE, PRUNED, RUNNING, SEARCH, Epoch, TrialResult
 
 __all__ = ["RunState", "Slot"]
 
@@ -59,6 +60,8 @@ class RunState:
         By order of asking.
     attempts : dict of int to int
         Latest attempt at each trial, from 1.
+    planned : list of TrialPlanned
+        Trials to come whose parameters are known, the next first.
     looks : int
         How often somebody looked at the test set.
     slots : dict of int to Slot
@@ -80,6 +83,7 @@ class RunState:
         self.trials: dict[int, TrialResult] = {}
         self.attempts: dict[int, int] = {}
         self.slots: dict[int, Slot] = {}
+        self.planned: list[TrialPlanned] = []
         self.looks = 0
         self.wanted = 0
         self.best: TrialResult | None = None
@@ -116,8 +120,16 @@ class RunState:
         self.slots = {index: Slot() for index in range(event.slots)}
 
     @apply.register
+    def _trial_planned(self, event: TrialPlanned) -> None:
+        self.planned.append(event)
+
+    @apply.register
     def _trial_started(self, event: TrialStarted) -> None:
-        self.trials[event.trial] = TrialResult(trial_id=event.trial, params=event.params, seed=event.seed)
+        if event.attempt == 1 and event.origin != SEARCH:
+            self.planned.pop(0)
+        self.trials[event.trial] = TrialResult(
+            trial_id=event.trial, params=event.params, seed=event.seed, origin=event.origin
+        )
         self.attempts[event.trial] = event.attempt
         self.slots[event.slot] = Slot(trial_id=event.trial, phase="waiting for a worker")
 

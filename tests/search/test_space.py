@@ -473,10 +473,10 @@ def test_custom_space_description_names_the_function():
 
 
 @pytest.mark.parametrize("narrowed", [{}, {"filters": (40, 64), "activation": ["tanh", "elu"], "num_layers_conv": 1}])
-def test_default_suggestions_are_the_defaults_or_the_nearest_to_them(narrowed):
+def test_what_is_near_nothing_are_the_defaults_or_the_nearest_to_them(narrowed):
     space = cnn_space((28, 28), narrowed)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
-    study.enqueue_trial(space.default_suggestions())
+    study.enqueue_trial(space.near({})[0])
     expected = CnnConfig().to_dict()
     if narrowed:
         expected |= {"filters": 40, "activation": "tanh", "num_layers_conv": 1}
