@@ -134,8 +134,8 @@ class _LogFile:
     def update(self, state: RunState) -> None:
         for trial in state.numbered[self._told :]:
             self._told += 1
-            best = f" · {ProgressView.of(state).best}" if state.best else ""
-            print(f"[{self._told}/{state.wanted}] {trial_line(trial)}{best}", flush=True)
+            best = ProgressView.of(state).best
+            print(f"[{self._told}/{state.wanted}] {trial_line(trial)}{best and f' · {best}'}", flush=True)
         for index, slot in state.slots.items():
             if slot.phase == "starting TensorFlow" and index not in self._starting:
                 self._starting.add(index)

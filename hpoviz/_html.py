@@ -8,7 +8,7 @@ from importlib.resources import files
 
 from hpoviz.progress import ProgressView, TrialTable
 
-__all__ = ["page", "progress", "settings", "table"]
+__all__ = ["page", "paragraph", "progress", "settings", "table"]
 
 
 def progress(title: str, view: ProgressView | None, trials: TrialTable | None = None) -> str:
@@ -52,6 +52,11 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, marked: int |
         '<div class="hpoviz-scroll" tabindex="0"><table>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
     )
+
+
+def paragraph(text: str, *, strong: bool = False) -> str:
+    """Return text as a paragraph."""
+    return f"<p><strong>{_text(text)}</strong></p>" if strong else f"<p>{_text(text)}</p>"
 
 
 def page(body: str) -> str:

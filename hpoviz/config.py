@@ -10,7 +10,7 @@ from typing import Any
 
 from hpoviz.errors import ConfigError, nearest
 
-__all__ = ["OBJECTIVES", "OptimizationConfig", "OptimizationRequest"]
+__all__ = ["OBJECTIVES", "OptimizationConfig", "OptimizationRequest", "check_count"]
 
 OBJECTIVES = ("accuracy",)
 
@@ -193,6 +193,11 @@ class OptimizationRequest:
             yield f"epochs must be a whole number or a range of two, as (5, 20). Got {self.epochs!r}."
         elif self.epochs[0] > self.epochs[1]:
             yield f"epochs is upside down: {self.epochs!r}. Write ({self.epochs[1]}, {self.epochs[0]})."
+
+
+def check_count(name: str, value: Any, *, least: int) -> None:
+    """Raise ConfigError unless `value` is a whole number of at least `least`."""
+    _raise_all(_whole(name, value, least=least))
 
 
 def _raise_all(problems: Iterator[str]) -> None:

@@ -10,7 +10,7 @@ import dataclasses
 import datetime
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpoviz.errors import BackendProtocol
@@ -22,6 +22,7 @@ __all__ = [
     "BestChanged",
     "EpochEnded",
     "Event",
+    "JobStarted",
     "ModelBuilt",
     "PhaseChanged",
     "RunFinished",
@@ -61,9 +62,12 @@ class Event:
         Counts the events of one source (an attempt at a trial, or the run itself).
     time : str
         When it happened, ISO 8601 in UTC.
+    job : str or None
+        The cross-validation or final training that it belongs to; None for the search.
     """
 
     run: str
+    job: str | None = None
     sequence: int = 0
     time: str = dataclasses.field(default_factory=utc_now)
 
@@ -96,6 +100,18 @@ class RunStarted(Event):
     trials: int
     slots: int
     objective: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class JobStarted(Event):
+    """A cross-validation or a final training begins: what its trials are, in the order of their ids.
+
+    Each step names the `number` of the search's trial that it repeats, and the `fold`, from 0, if there are folds.
+    """
+
+    kind: str
+    steps: Sequence[Mapping[str, int]]
+    slots: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -191,10 +207,10 @@ class TerminalEvent(TrialEvent):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrialFinished(TerminalEvent):
-    """A trained, saved model. ``score`` is what the search maximises."""
+    """A trained, saved model. ``score`` is what the search maximises; without validation data both are None."""
 
-    score: float
-    accuracy: float
+    score: float | None
+    accuracy: float | None
     loss: float | None
     best_epoch: int
     epochs: int
@@ -233,7 +249,7 @@ class BestChanged(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TestEvaluated(Event):
-    """Somebody looked at the test set with the model of trial ``number``."""
+    """Somebody looked at the test set with the model of trial ``number``, or with that of its `final` training."""
 
     __test__ = False  # not a test case, whatever pytest makes of the name
 
@@ -241,6 +257,7 @@ class TestEvaluated(Event):
     accuracy: float
     loss: float
     samples: int
+    final: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -255,6 +272,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
     cls.__name__: cls
     for cls in (
         RunStarted,
+        JobStarted,
         TrialPlanned,
         TrialStarted,
         PhaseChanged,

@@ -12,11 +12,13 @@ from typing import Any
 from hpoviz import _html
 from hpoviz._display import ProgressPump
 from hpoviz.backends.backend import Backend
-from hpoviz.config import OptimizationRequest
+from hpoviz.config import OptimizationRequest, check_count
 from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError
 from hpoviz.events import TrialPlanned
+from hpoviz.job_runner import Job, JobRunner
+from hpoviz.jobs import CrossValidation, FinalModel, cross_validation, final_training
 from hpoviz.plugins import load_plugin
 from hpoviz.progress import ProgressView, TrialTable
 from hpoviz.results import BASELINE, DEFAULTS, FINISHED, WARM_START, RunStatus
@@ -24,9 +26,9 @@ from hpoviz.run_record import Missing, data_record, execution_record, request_re
 from hpoviz.run_results import RunResults
 from hpoviz.search.sampler import make_pruner, make_sampler
 from hpoviz.search_problem import SearchProblem
-from hpoviz.store.run_log import RunLog
+from hpoviz.store.run_log import JobLog, RunLog
 from hpoviz.store.run_state import RunState
-from hpoviz.store.run_store import RunStore, check_run_dir, new_run_dir
+from hpoviz.store.run_store import RunStore, check_run_dir, new_run_dir, trial_path
 from hpoviz.study_runner import StudyRunner
 
 __all__ = ["Optimizer"]
@@ -113,12 +115,8 @@ class Optimizer(RunResults):
         StoreError
             The run's folder cannot be created.
         """
-        if isinstance(more_trials, bool) or not isinstance(more_trials, int) or more_trials < 0:
-            raise ConfigError(f"more_trials must be a whole number, at least 0. Got {more_trials!r}.")
-        if self._runner is not None and self._runner.running:
-            raise ConfigError("This search is running already. Call wait() or stop() first.")
-        if self._missing:
-            raise ConfigError("\n".join(map(str, self._missing)))
+        check_count("more_trials", more_trials, least=0)
+        self._check_ready()
         if self._log is None:
             self._create()
         assert self._log is not None  # it was created or reopened
@@ -206,6 +204,75 @@ class Optimizer(RunResults):
             self.stop()
             print(f"Interrupted: stopped cleanly. {self.status()}. run() goes on.", flush=True)
 
+    def cross_validate(self, top: int = 3, folds: int = 5) -> CrossValidation:
+        """Train the best trials anew on every fold of the data, and say how steady they are.
+
+        Runs on the backend of the search and waits for the end; Ctrl-C stops it and keeps what is done. Each training
+        keeps its best epoch by its own fold, as in the search, so all means are a little too high, by the same rule.
+
+        Parameters
+        ----------
+        top : int
+            How many of the finished trials, the best first.
+        folds : int
+            Into how many parts training and validation data together are split, by class and group; at least 2.
+
+        Raises
+        ------
+        ConfigError, DatasetError
+            Wrong numbers, or more folds than a class has samples or groups.
+        StoreError
+            No trial has finished, or the run cannot be written.
+        """
+        check_count("top", top, least=1)
+        check_count("folds", folds, least=2)
+        self._best()  # StoreError if there is none
+        chosen = [trial for trial in self._ended() if trial.state == FINISHED]
+        chosen = sorted(chosen, key=lambda trial: -(trial.score or 0))[:top]
+        job = cross_validation(
+            chosen,
+            self.data,
+            folds,
+            seed=self.seed,
+            run=self._record["run"],
+            architecture=self._problem.architecture,
+            patience=self.request.config.early_stopping_patience,
+        )
+        log = self._run_job(job)
+        with log.reading() as state:
+            return CrossValidation.of(state, chosen, folds)
+
+    def train_final(self, epochs: int | None = None) -> FinalModel:
+        """Train a model with the best parameters on training and validation data together, for use.
+
+        Runs on the backend of the search and waits for the end; Ctrl-C stops it. There is no data left to stop by, so
+        it trains the epochs that were best in the search, with the learning rates of then.
+
+        Parameters
+        ----------
+        epochs : int, optional
+            Another number of epochs.
+
+        Raises
+        ------
+        StoreError
+            No trial has finished, the training gave no model, or the run cannot be written.
+        """
+        if epochs is not None:
+            check_count("epochs", epochs, least=1)
+        best = self._best()
+        job = final_training(
+            best,
+            self.data,
+            epochs,
+            family=self._problem.family,
+            run=self._record["run"],
+            architecture=self._problem.architecture,
+        )
+        log = self._run_job(job)
+        with log.reading() as state:
+            return FinalModel.of(state, trial_path(self._folder, 0, log.job))
+
     def status(self) -> RunStatus:
         """Return where the search stands."""
         with self._reading() as state:
@@ -258,10 +325,40 @@ class Optimizer(RunResults):
 
     # --- parts -------------------------------------------------------------------------------------------------
 
+    def _run_job(self, job: Job) -> JobLog:
+        """Run a job on the backend, show its progress, wait for its end, and return its log."""
+        self._check_ready()
+        assert self._log is not None  # there is a best trial
+        with self._reading() as state:
+            name = f"{job.kind}-{1 + sum(known.startswith(job.kind) for known in state.jobs)}"
+        log = self._log.for_job(name)
+        runner = JobRunner(
+            job, log=log, code=self._problem.code, backend=self._backend, retries=self.request.config.retries
+        )
+        runner.start()
+        pump = ProgressPump(log.reading, lambda: runner.running, f"{self._title()} · {name}")
+        pump.start()
+        try:
+            runner.wait()
+        except KeyboardInterrupt:
+            runner.stop()
+            runner.wait()
+            print("Interrupted: stopped cleanly.", flush=True)
+        pump.finish()
+        if runner.error is not None:
+            raise runner.error
+        return log
+
+    def _check_ready(self) -> None:
+        """Raise ConfigError unless something can be run now."""
+        if self._is_running():
+            raise ConfigError("This search is running already. Call wait() or stop() first.")
+        if self._missing:
+            raise ConfigError("\n".join(map(str, self._missing)))
+
     def _best_params_of(self, source: Any, top: int) -> list[Mapping[str, Any]]:
         """Return the parameters of the best trials of an earlier run."""
-        if isinstance(top, bool) or not isinstance(top, int) or top < 1:
-            raise ConfigError(f"top must be a whole number, at least 1. Got {top!r}.")
+        check_count("top", top, least=1)
         if isinstance(source, Optimizer):
             architecture = source._problem.architecture
             with source._reading() as state:
@@ -314,12 +411,10 @@ class Optimizer(RunResults):
         if self._runner is None:
             self._runner = StudyRunner(
                 self.request,
+                self._problem,
                 seed=self.seed,
                 record=self._record,
                 log=self._log,
-                data=self._problem.split,
-                code=self._problem.code,
-                space=self._problem.space,
                 backend=self._backend,
             )
         return self._runner

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from hpoviz.results import SEARCH, TrialResult
+from hpoviz.results import PLANNED, SEARCH, TrialResult
 from hpoviz.store.run_state import RunState, Slot
 
 __all__ = ["ProgressView", "SlotView", "TrialTable", "progress_lines", "table_lines", "trial_line", "value_text"]
@@ -59,12 +59,12 @@ class ProgressView:
         """Compute the view of a state."""
         counts = state.counts
         ended = sum(counts[name] for name in STATES if name != "cancelled")
-        best = "" if state.best is None else f"best accuracy {state.best.accuracy:.4f} (trial {state.best.number})"
+        best = state.best if state.kind is None else None  # of a job's trials none is chosen
         return cls(
             ended=ended,
             wanted=state.wanted,
             counts=tuple((name, counts[name]) for name in STATES if counts[name]),
-            best=best,
+            best="" if best is None else f"best accuracy {best.accuracy:.4f} (trial {best.number})",
             time=_time(state, ended),
             slots=tuple(_slot_view(index, slot) for index, slot in sorted(state.slots.items())),
             ending=state.finished_reason or "",
@@ -97,7 +97,7 @@ class TrialTable:
         shown = trials[:most]
         names = _differing_params(shown)[:params]
         rows = tuple((*_cells(trial), *(value_text(trial.params.get(name)) for name in names)) for trial in shown)
-        best = state.best
+        best = state.best if state.kind is None else None
         best_row = next((i for i, trial in enumerate(shown) if best and trial.trial_id == best.trial_id), None)
         return cls((*COLUMNS_ALWAYS, *names), rows, len(trials) - len(shown), best_row)
 
@@ -136,8 +136,11 @@ def table_lines(table: TrialTable) -> list[str]:
 
 def trial_line(trial: TrialResult) -> str:
     """Say in one line how a trial ended."""
-    origin = "" if trial.origin == SEARCH else f" ({trial.origin})"
-    parts = [f"trial {trial.number}{origin}: {trial.state}"]
+    planned = f" ({trial.origin})" if trial.origin in PLANNED else ""
+    title = (
+        f"trial {trial.number}{planned}" if planned or trial.origin == SEARCH else trial.origin
+    )  # that of a job's step
+    parts = [f"{title}: {trial.state}"]
     if trial.score is not None:
         parts.append(f"accuracy {trial.score:.4f}")
     if trial.parameters is not None:
@@ -192,8 +195,8 @@ def duration(seconds: float) -> str:
 
 def _cells(trial: TrialResult) -> tuple[str, ...]:
     return (
-        str(trial.number),
-        trial.state if trial.origin == SEARCH else f"{trial.state} ({trial.origin})",
+        str(trial.number) if trial.origin in (SEARCH, *PLANNED) else trial.origin,
+        f"{trial.state} ({trial.origin})" if trial.origin in PLANNED else trial.state,
         "" if trial.score is None else f"{trial.score:.4f}",
         "" if trial.parameters is None else f"{trial.parameters:,}",
         str(len(trial.history) or ""),

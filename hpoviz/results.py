@@ -13,6 +13,7 @@ __all__ = [
     "FAILED",
     "FINISHED",
     "INFEASIBLE",
+    "PLANNED",
     "PRUNED",
     "RUNNING",
     "SEARCH",
@@ -24,6 +25,7 @@ __all__ = [
 ]
 
 SEARCH, DEFAULTS, BASELINE, WARM_START = "search", "defaults", "baseline", "warm start"  # where parameters come from
+PLANNED = (DEFAULTS, BASELINE, WARM_START)
 RUNNING, FINISHED, PRUNED = "running", "finished", "pruned"
 FAILED, INFEASIBLE, CANCELLED = "failed", "infeasible", "cancelled"
 
@@ -57,7 +59,7 @@ class TrialResult:
         Every hyperparameter, defaults included.
     seed : int
     origin : str
-        Where its parameters come from: search, defaults, baseline or warm start.
+        Where its parameters come from: search, defaults, baseline or warm start; in a job, what it repeats in words.
     score : float or None
         What the search maximises; of a pruned trial the best so far.
     accuracy, loss : float or None
@@ -104,6 +106,8 @@ class TestScore:
     samples : int
     number : int
         The trial whose model was looked at.
+    final : bool
+        Whether it was the model of the final training with that trial's parameters.
     looks : int
         How often anybody has looked at this test set in this run; after the first it is no longer unseen.
     """
@@ -114,12 +118,12 @@ class TestScore:
     loss: float
     samples: int
     number: int
+    final: bool = False
     looks: int
 
     def __repr__(self) -> str:
-        text = (
-            f"test accuracy {self.accuracy:.4f}, loss {self.loss:.4f} on {self.samples:,} samples (trial {self.number})"
-        )
+        which = f"{'final training of ' if self.final else ''}trial {self.number}"
+        text = f"test accuracy {self.accuracy:.4f}, loss {self.loss:.4f} on {self.samples:,} samples ({which})"
         if self.looks > 1:
             text += f"; look number {self.looks} at this test set: the first one is the honest one"
         return text

@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import contextlib
 import json
-import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,8 +15,9 @@ import pandas as pd
 
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
-from hpoviz.errors import ConfigError, ExportError, StoreError
+from hpoviz.errors import ExportError, StoreError
 from hpoviz.events import TestEvaluated
+from hpoviz.jobs import FinalModel
 from hpoviz.models.model_config import ModelConfig
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_model import as_probabilities
@@ -26,7 +26,7 @@ from hpoviz.search_problem import SearchProblem
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState
-from hpoviz.store.run_store import to_yaml, write_atomically
+from hpoviz.store.run_store import copy_model, to_yaml, trial_path, write_atomically
 from hpoviz.summary import summarize
 from hpoviz.trial import Trial, TrialList
 
@@ -120,23 +120,42 @@ class RunResults(abc.ABC):
             self._best_config().compile(model)
         return model
 
-    def evaluate(self) -> TestScore:
+    def evaluate(self, final: FinalModel | None = None) -> TestScore:
         """Look at the test set with the best model: the one honest figure, as nothing was chosen by it.
 
         Every look is recorded; from the second on the result says so.
+
+        Parameters
+        ----------
+        final : FinalModel, optional
+            What `train_final` returned, to look at the test set with that model instead.
         """
         import keras
 
         best = self.best_trial
-        probabilities = as_probabilities(best.model.predict(self.data.x_test, verbose=0))
+        model = best.model if final is None else final.model
+        probabilities = as_probabilities(model.predict(self.data.x_test, verbose=0))
         losses = keras.ops.sparse_categorical_crossentropy(self.data.y_test, probabilities)
-        accuracy = float((probabilities.argmax(axis=1) == self.data.y_test).mean())
-        loss, samples = float(np.mean(losses)), len(self.data.y_test)
         assert self._log is not None  # there is a best trial
-        self._log.record(TestEvaluated, number=best.number, accuracy=accuracy, loss=loss, samples=samples)
+        event = TestEvaluated(
+            **self._log.identity(),
+            number=best.number if final is None else final.number,
+            accuracy=float((probabilities.argmax(axis=1) == self.data.y_test).mean()),
+            loss=float(np.mean(losses)),
+            samples=len(self.data.y_test),
+            final=final is not None,
+        )
+        self._log.take(event)
         with self._reading() as state:
             looks = state.looks
-        return TestScore(accuracy=accuracy, loss=loss, samples=samples, number=best.number, looks=looks)
+        return TestScore(
+            accuracy=event.accuracy,
+            loss=event.loss,
+            samples=event.samples,
+            number=event.number,
+            final=event.final,
+            looks=looks,
+        )
 
     def save_model(self, path: str | Path) -> Path:
         """Copy the best model to `path` (ending in ``.keras``), with ``best_hyperparameters.yaml`` beside it.
@@ -148,16 +167,12 @@ class RunResults(abc.ABC):
         StoreError
             No trial has finished, or the folder cannot be written.
         """
-        target = Path(path)
-        if target.suffix != ".keras":
-            raise ConfigError(f"save_model writes Keras' own format: the path must end in .keras. Got {str(path)!r}.")
-        source = self.best_trial.model_path
+        target = copy_model(self.best_trial.model_path, path)
         try:
-            shutil.copyfile(source, target)
             record = best_record(self._best(), self._record)
             write_atomically(target.parent / "best_hyperparameters.yaml", to_yaml(record))
         except OSError as error:
-            raise StoreError(f"The model cannot be saved as {str(path)!r}: {error}. Name another path.") from error
+            raise StoreError(f"best_hyperparameters.yaml cannot be written beside {str(path)!r}: {error}.") from error
         return target
 
     def summary(self) -> str:
@@ -213,4 +228,4 @@ class RunResults(abc.ABC):
         return self._problem.family.from_dict(self._best().params)
 
     def _trial_folder(self, result: TrialResult) -> Path:
-        return self._folder / "trials" / str(result.trial_id)
+        return trial_path(self._folder, result.trial_id)

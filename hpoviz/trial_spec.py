@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpoviz.errors import BackendProtocol
 
-__all__ = ["TrialSpec"]
+__all__ = ["SEARCH_DATA", "TrialSpec"]
 
 SPEC_VERSION = 1
+SEARCH_DATA = "search"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,10 @@ class TrialSpec:
         Name of a model family (entry point group ``hpoviz.architectures``).
     params : mapping
         Every hyperparameter of the family by name, defaults included; JSON values.
+    data : str
+        Which of the run's data: "search", a fold, or all.
+    learning_rates : sequence of float or None
+        That of each epoch, instead of the architecture's schedule.
     early_stopping_patience : int or None
         Epochs without a better validation accuracy before training ends; None trains to the end.
     max_parameters : int or None
@@ -52,6 +57,8 @@ class TrialSpec:
     seed: int
     architecture: str
     params: Mapping[str, Any]
+    data: str = SEARCH_DATA
+    learning_rates: Sequence[float] | None = None
     early_stopping_patience: int | None = None
     max_parameters: int | None = None
     max_trial_minutes: float | None = None

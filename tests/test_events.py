@@ -34,6 +34,7 @@ VALUES = {
     "float | None": st.none() | FINITE,
     "str | None": st.none() | st.text(max_size=20),
     "Mapping[str, Any]": MAPPING,
+    "Sequence[Mapping[str, int]]": st.lists(st.dictionaries(st.text(max_size=8), st.integers()), max_size=3),
     "Mapping[str, Mapping[str, Any]]": st.dictionaries(st.text(max_size=8), MAPPING, max_size=3),
 }
 
@@ -98,6 +99,7 @@ def test_json_form():
         "event": "PhaseChanged",
         "version": 1,
         "run": "r",
+        "job": None,
         "sequence": 4,
         "time": "2024-01-01T00:00:00.000+00:00",
         "trial": 3,

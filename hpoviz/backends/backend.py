@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from hpoviz.data.dataset import DataSplit
@@ -22,7 +22,8 @@ class RunContext:
     ----------
     run : str
         Identifier of the run.
-    data : DataSplit
+    data : mapping of str to callable
+        By the name that a TrialSpec gives: a function that makes the DataSplit, called once by a backend that keeps it.
     code : bytes or None
         The user's own model and callbacks, as `hpoviz.models.user_code` packed them. It is to be unpacked by processes
         that this one has started on this machine, and by no others.
@@ -37,7 +38,7 @@ class RunContext:
     """
 
     run: str
-    data: DataSplit
+    data: Mapping[str, Callable[[], DataSplit]]
     code: bytes | None = None
     folder: Path
     trial_folder: Callable[[int], Path]

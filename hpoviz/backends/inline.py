@@ -77,12 +77,13 @@ class InlineBackend(Backend):
         return "inline, in this process"
 
     def _work(self, context: RunContext, code: UserCode) -> None:
+        data_of = functools.lru_cache(maxsize=1)(lambda name: context.data[name]())
         while (spec := self._specs.get()) is not None:
             python_state, numpy_state = random.getstate(), np.random.get_state()
             try:
                 run_trial(
                     spec,
-                    context.data,
+                    data_of(spec.data),
                     context.emit,
                     functools.partial(self._should_stop, spec.trial),
                     context.trial_folder(spec.trial),

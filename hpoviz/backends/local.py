@@ -105,9 +105,10 @@ class LocalBackend(Backend):
                 "The path of this Python is unknown, so no worker can start. Use backend='inline'."
             )
         self._context = context
-        folder = context.folder / "data"
-        folder.mkdir(exist_ok=True)
-        context.data.save(folder)
+        for name, make in context.data.items():
+            folder = context.folder / "data" / name
+            folder.mkdir(parents=True, exist_ok=True)
+            make().save(folder)
         for slot in range(self._slots):
             self._workers[slot] = self._start_worker(slot)
 

@@ -10,6 +10,7 @@ parent, and with exit code `MEMORY_EXIT` as soon as it uses more memory than it 
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import os
 import queue
@@ -31,7 +32,7 @@ def main(data_folder: str, memory_limit: str) -> None:
     Parameters
     ----------
     data_folder : str
-        What `DataSplit.save` wrote.
+        Holds a folder a name of data, with what `DataSplit.save` wrote.
     memory_limit : str
         Bytes of memory of its own that this process may use, as a number.
     """
@@ -53,7 +54,10 @@ def main(data_folder: str, memory_limit: str) -> None:
             _write(channel, json.dumps({"memory": own_memory()}))
         _write(channel, event.to_json())
 
-    data = DataSplit.load(Path(data_folder))
+    @functools.cache
+    def data_of(name: str) -> DataSplit:
+        return DataSplit.load(Path(data_folder) / name)
+
     packed = messages.get()["code"]
     code = UserCode.unpack(None if packed is None else base64.b64decode(packed))
     _write(channel, json.dumps({"ready": os.getpid()}))
@@ -62,7 +66,7 @@ def main(data_folder: str, memory_limit: str) -> None:
         spec = TrialSpec.from_json(message["spec"])
         run_trial(
             spec,
-            data,
+            data_of(spec.data),
             emit,
             should_stop=lambda trial=spec.trial: trial in cancelled,  # type: ignore[misc]
             folder=Path(message["folder"]),

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from hpoviz.data.info import DataInfo
-from hpoviz.data.splitting import check_share, split_rows
+from hpoviz.data.splitting import check_share, fold_rows, split_rows
 from hpoviz.data.text import build_vocabulary, to_tokens
 from hpoviz.data.validation import as_images, as_labels, as_texts, check_pair, encode_labels
 from hpoviz.errors import DatasetError
@@ -26,7 +26,7 @@ CHECKS: dict[str, Callable[..., np.ndarray]] = {"image": as_images, "text": as_t
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class DataSplit:
-    """Training and validation data of one search.
+    """Training and validation data of one search, of one fold, or of the final training, which has no validation data.
 
     Attributes
     ----------
@@ -190,7 +190,27 @@ class Dataset:
         (10, 4, 4, 1)
         """
         check_share("validation_fraction", validation_fraction)
-        train, val = split_rows(self.y, validation_fraction, seed, what="validation_fraction", groups=self.groups)
+        return self._parts(
+            *split_rows(self.y, validation_fraction, seed, what="validation_fraction", groups=self.groups)
+        )
+
+    def folds(self, folds: int, seed: int = 0) -> list[Callable[[], DataSplit]]:
+        """Return one function a fold that makes its DataSplit; the folds' validation data together are all samples.
+
+        Raises
+        ------
+        DatasetError
+            More folds than a class has samples or groups.
+        """
+        pairs = fold_rows(self.y, folds, seed, self.groups)
+        return [functools.partial(self._parts, train, val) for train, val in pairs]
+
+    def whole(self) -> DataSplit:
+        """Return all samples but the test set as training data, with validation data of length 0."""
+        return self._parts(np.arange(len(self.y)), np.arange(0))
+
+    def _parts(self, train: np.ndarray, val: np.ndarray) -> DataSplit:
+        """Return the DataSplit of these rows; everything that is fitted is fitted on the training rows."""
         x_train, x_val, y_train, y_val = self.x[train], self.x[val], self.y[train], self.y[val]
         if self.kind == "text":
             vocabulary = build_vocabulary(x_train)

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold, train_test_split
+from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train_test_split
 
 from hpoviz.errors import DatasetError
 
-__all__ = ["check_share", "split_rows"]
+__all__ = ["check_share", "fold_rows", "split_rows"]
 
 
 def split_rows(
@@ -52,6 +52,41 @@ def split_rows(
     if len(np.unique(y[kept])) < len(np.unique(y)) or len(np.unique(y[apart])) < len(np.unique(y)):
         raise _left_out(y, share, what)
     return np.sort(kept), np.sort(apart)
+
+
+def fold_rows(
+    y: np.ndarray, folds: int, seed: int, groups: np.ndarray | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return for each fold the rows to train on and the rows to validate on, both ascending, classes in proportion.
+
+    Every row is validated on once.
+
+    Raises
+    ------
+    DatasetError
+        More folds than a class has samples, or than it has groups.
+
+    Examples
+    --------
+    >>> [apart.tolist() for _, apart in fold_rows(np.array([0, 0, 1, 1]), 2, 0)]
+    [[0, 2], [1, 3]]
+    """
+    splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
+    rows = np.arange(len(y))
+    least = int(np.bincount(y).min())
+    try:
+        if least < folds:
+            raise ValueError
+        pairs = [(np.sort(kept), np.sort(apart)) for kept, apart in splitter.split(rows, y, groups)]
+    except ValueError as error:
+        raise DatasetError(
+            f"{folds} folds need {folds} samples of every class, and as many groups. The rarest class has {least} "
+            "samples. Ask for fewer folds."
+        ) from error
+    classes = len(np.unique(y))
+    if any(len(np.unique(y[part])) < classes for pair in pairs for part in pair):
+        raise DatasetError(f"{folds} folds of whole groups leave a class out of one of them. Ask for fewer folds.")
+    return pairs
 
 
 def check_share(name: str, share: Any, allowed: str = "a share in (0, 0.9]") -> None:

@@ -130,6 +130,8 @@ class Study:
             The trials that had not ended, in the order of asking: they are open now.
         """
         for event in past:
+            if event.job is not None:
+                continue
             if isinstance(event, TrialStarted) and event.trial not in self._open and event.attempt == 1:
                 self._ask_again(event)
             elif isinstance(event, EpochEnded) and event.val_accuracy is not None and event.epoch < event.epochs:
@@ -155,7 +157,7 @@ class Study:
     def tell(self, event: TerminalEvent) -> None:
         """Tell how a trial ended."""
         match event:
-            case TrialFinished():
+            case TrialFinished() if event.score is not None:
                 self.tell_finished(event.trial, event.score)
             case TrialPruned():
                 self.tell_pruned(event.trial)

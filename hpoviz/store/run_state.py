@@ -7,13 +7,14 @@ import datetime
 import functools
 import math
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hpoviz.events import (
     BatchProgress,
     EpochEnded,
     Event,
+    JobStarted,
     ModelBuilt,
     PhaseChanged,
     RunFinished,
@@ -30,7 +31,7 @@ from hpoviz.events import (
     TrialStarted,
     WorkerLost,
 )
-from hpoviz.results import CANCELLED, FAILED, FINISHED, INFEASIBLE, PRUNED, RUNNING, SEARCH, Epoch, TrialResult
+from hpoviz.results import CANCELLED, FAILED, FINISHED, INFEASIBLE, PRUNED, RUNNING, Epoch, TrialResult
 
 __all__ = ["RunState", "Slot"]
 
@@ -60,6 +61,12 @@ class RunState:
         By order of asking.
     attempts : dict of int to int
         Latest attempt at each trial, from 1.
+    jobs : dict of str to RunState
+        The cross-validations and final trainings, each with the trials and slots of its own.
+    kind : str or None
+        What job this is; None for the search.
+    steps : list of mapping
+        What each trial of a job repeats, see JobStarted.
     planned : list of TrialPlanned
         Trials to come whose parameters are known, the next first.
     looks : int
@@ -83,6 +90,9 @@ class RunState:
         self.trials: dict[int, TrialResult] = {}
         self.attempts: dict[int, int] = {}
         self.slots: dict[int, Slot] = {}
+        self.jobs: dict[str, RunState] = {}
+        self.kind: str | None = None
+        self.steps: list[Mapping[str, int]] = []
         self.planned: list[TrialPlanned] = []
         self.looks = 0
         self.wanted = 0
@@ -110,22 +120,34 @@ class RunState:
         now = now or datetime.datetime.now(datetime.UTC)
         return self.elapsed_s + (now - datetime.datetime.fromisoformat(self.started)).total_seconds()
 
-    @functools.singledispatchmethod
     def apply(self, event: Event) -> None:
         """Take one event into account. Events that change nothing here are passed over."""
+        if event.job is None:
+            self._apply(event)
+        else:
+            self.jobs.setdefault(event.job, RunState())._apply(event)
 
-    @apply.register
+    @functools.singledispatchmethod
+    def _apply(self, event: Event) -> None:
+        """Pass over what changes nothing."""
+
+    @_apply.register
+    def _job_started(self, event: JobStarted) -> None:
+        self.kind, self.steps, self.wanted = event.kind, list(event.steps), len(event.steps)
+        self.started, self.slots = event.time, {index: Slot() for index in range(event.slots)}
+
+    @_apply.register
     def _run_started(self, event: RunStarted) -> None:
         self.wanted, self.started, self.finished_reason = event.trials, event.time, None
         self.slots = {index: Slot() for index in range(event.slots)}
 
-    @apply.register
+    @_apply.register
     def _trial_planned(self, event: TrialPlanned) -> None:
         self.planned.append(event)
 
-    @apply.register
+    @_apply.register
     def _trial_started(self, event: TrialStarted) -> None:
-        if event.attempt == 1 and event.origin != SEARCH:
+        if event.attempt == 1 and self.planned and event.origin == self.planned[0].origin:
             self.planned.pop(0)
         self.trials[event.trial] = TrialResult(
             trial_id=event.trial, params=event.params, seed=event.seed, origin=event.origin
@@ -133,28 +155,28 @@ class RunState:
         self.attempts[event.trial] = event.attempt
         self.slots[event.slot] = Slot(trial_id=event.trial, phase="waiting for a worker")
 
-    @apply.register
+    @_apply.register
     def _phase_changed(self, event: PhaseChanged) -> None:
         slot = self._slot_of(event)
         if slot is not None:
             slot.phase = event.phase
 
-    @apply.register
+    @_apply.register
     def _slot_changed(self, event: SlotChanged) -> None:
         self.slots.setdefault(event.slot, Slot()).phase = event.phase
 
-    @apply.register
+    @_apply.register
     def _model_built(self, event: ModelBuilt) -> None:
         self.trials[event.trial] = dataclasses.replace(self.trials[event.trial], parameters=event.parameters)
 
-    @apply.register
+    @_apply.register
     def _batch_progress(self, event: BatchProgress) -> None:
         slot = self._slot_of(event)
         if slot is not None:
             slot.epoch, slot.epochs = event.epoch, event.epochs
             slot.batch, slot.batches, slot.accuracy = event.batch, event.batches, event.accuracy
 
-    @apply.register
+    @_apply.register
     def _epoch_ended(self, event: EpochEnded) -> None:
         trial = self.trials[event.trial]
         values = {field.name: _finite(getattr(event, field.name)) for field in dataclasses.fields(Epoch)}
@@ -164,13 +186,13 @@ class RunState:
             slot.epoch, slot.epochs = event.epoch, event.epochs
             slot.accuracy, slot.val_accuracy = event.accuracy, event.val_accuracy
 
-    @apply.register
+    @_apply.register
     def _worker_lost(self, event: WorkerLost) -> None:
         self.trials[event.trial] = dataclasses.replace(self.trials[event.trial], history=())
         self.attempts[event.trial] = event.attempt + 1 if event.will_retry else event.attempt
         self._put_slot(event, Slot(trial_id=event.trial, phase="waiting for a fresh worker"))
 
-    @apply.register
+    @_apply.register
     def _trial_ended(self, event: TerminalEvent) -> None:
         ended = dataclasses.replace(
             self.trials[event.trial],
@@ -186,14 +208,15 @@ class RunState:
         )
         self.trials[event.trial] = ended
         self._put_slot(event, Slot())
-        if ended.state == FINISHED and (self.best is None or (ended.score or 0) > (self.best.score or 0)):
+        best_before = -math.inf if self.best is None or self.best.score is None else self.best.score
+        if ended.state == FINISHED and ended.score is not None and ended.score > best_before:
             self.best = ended
 
-    @apply.register
+    @_apply.register
     def _test_evaluated(self, event: TestEvaluated) -> None:
         self.looks += 1
 
-    @apply.register
+    @_apply.register
     def _run_finished(self, event: RunFinished) -> None:
         self.finished_reason = event.reason
         self.elapsed_s += event.seconds

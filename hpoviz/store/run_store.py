@@ -8,6 +8,7 @@ Layout::
     hpoviz.log                  the same for people, with what workers print
     best_hyperparameters.yaml   of the best trial so far
     trials/<trial_id>/          model.keras, history.csv
+    jobs/<job>/<trial_id>/      the same of a cross-validation (without models) or a final training
     data/                       arrays shared with worker processes, while a search runs
 """
 
@@ -30,7 +31,7 @@ from typing import Any, TextIO
 
 import yaml
 
-from hpoviz.errors import BackendProtocol, StoreError
+from hpoviz.errors import BackendProtocol, ConfigError, StoreError
 from hpoviz.events import BatchProgress, EpochEnded, Event, TrialEvent, event_from_json, utc_now
 
 if sys.platform == "win32":
@@ -38,7 +39,7 @@ if sys.platform == "win32":
 else:
     import fcntl
 
-__all__ = ["RunStore", "check_run_dir", "new_run_dir", "write_atomically"]
+__all__ = ["RunStore", "check_run_dir", "copy_model", "new_run_dir", "trial_path", "write_atomically"]
 
 RUN_VERSION = 1
 RECORD_KEYS = ("run", "data", "objective", "weights", "architecture", "seed", "request", "execution", "versions")
@@ -73,6 +74,11 @@ def check_run_dir(path: Path) -> None:
         )
 
 
+def trial_path(folder: Path, trial_id: int, job: str | None = None) -> Path:
+    """Return where the files of a trial of the search, or of a job, are in the folder of a run."""
+    return (folder / "trials" if job is None else folder / "jobs" / job) / str(trial_id)
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that a reader, or a crash, sees the old content or the new, never a part."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
@@ -85,6 +91,26 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def copy_model(source: Path, path: str | Path) -> Path:
+    """Copy a saved model to a path of the user's, which must end in ``.keras``, and return it.
+
+    Raises
+    ------
+    ConfigError
+        Another suffix.
+    StoreError
+        It cannot be written.
+    """
+    target = Path(path)
+    if target.suffix != ".keras":
+        raise ConfigError(f"A model is saved in Keras' own format: the path must end in .keras. Got {str(path)!r}.")
+    try:
+        shutil.copyfile(source, target)
+    except OSError as error:
+        raise StoreError(f"The model cannot be saved as {str(path)!r}: {error}. Name another path.") from error
+    return target
 
 
 class RunStore:
@@ -188,10 +214,10 @@ class RunStore:
                 self._files.close()
                 self._files = None
 
-    def trial_folder(self, trial_id: int) -> Path:
-        """Return the (existing) folder of a trial."""
-        folder = self.folder / "trials" / str(trial_id)
-        folder.mkdir(exist_ok=True)
+    def trial_folder(self, trial_id: int, job: str | None = None) -> Path:
+        """Return the (existing) folder of a trial of the search, or of a job."""
+        folder = trial_path(self.folder, trial_id, job)
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     def append(self, event: Event) -> None:
@@ -238,9 +264,9 @@ class RunStore:
         """Write ``best_hyperparameters.yaml``."""
         write_atomically(self.folder / "best_hyperparameters.yaml", to_yaml(record))
 
-    def drop_model(self, trial_id: int) -> None:
+    def drop_model(self, trial_id: int, job: str | None = None) -> None:
         """Delete the model file of a trial that is not worth keeping."""
-        (self.folder / "trials" / str(trial_id) / "model.keras").unlink(missing_ok=True)
+        (trial_path(self.folder, trial_id, job) / "model.keras").unlink(missing_ok=True)
 
     def events(self) -> Iterator[Event]:
         """Read the stored events back; a torn last line, left by a kill, is passed over.

@@ -36,7 +36,7 @@ from hpoviz.events import (
     WorkerLost,
 )
 from hpoviz.models.cnn import CnnConfig
-from hpoviz.trial_spec import TrialSpec
+from hpoviz.trial_spec import SEARCH_DATA, TrialSpec
 
 __all__ = ["BackendContract", "Harness", "tiny_spec"]
 
@@ -59,7 +59,7 @@ class Harness:
         self.log: list[str] = []
         self.context = RunContext(
             run="contract",
-            data=data,
+            data={SEARCH_DATA: lambda: data},
             folder=folder,
             trial_folder=self.trial_folder,
             emit=self.queue.put,
@@ -108,7 +108,7 @@ class BackendContract:
         assert [event.sequence for event in events] == list(range(len(events)))
         assert {(event.run, event.trial, event.attempt) for event in events} == {("contract", 0, 1)}
         model = keras.saving.load_model(harness.trial_folder(0) / "model.keras", compile=False)
-        data = harness.context.data
+        data = harness.context.data[SEARCH_DATA]()
         accuracy = (model.predict(data.x_val, verbose=0).argmax(1) == data.y_val).mean()
         assert accuracy == pytest.approx(finished.accuracy, abs=1e-6)
 

@@ -36,7 +36,8 @@ class TrialStopped(Exception):
 class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     """Reports batches and epochs, keeps the best weights, and checks after every batch whether to go on.
 
-    The best epoch is that of highest validation accuracy; of equals, that of lowest validation loss.
+    The best epoch is that of highest validation accuracy; of equals, that of lowest validation loss. Without validation
+    data it is the last.
 
     Parameters
     ----------
@@ -124,13 +125,14 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Record the epoch, keep its weights if it is the best, and end training when patience is over."""
         names = ("loss", "accuracy", "val_loss", "val_accuracy")
-        figures = {name: float((logs or {})[name]) for name in names}
-        if not math.isfinite(figures["val_loss"]):
-            self._diverged(f"the validation loss became {figures['val_loss']} in epoch {epoch + 1}")
+        figures = {name: float(logs[name]) if logs and name in logs else None for name in names}
+        validation_loss = figures["val_loss"]
+        if validation_loss is not None and not math.isfinite(validation_loss):
+            self._diverged(f"the validation loss became {validation_loss} in epoch {epoch + 1}")
         seconds = time.monotonic() - self._epoch_began
         record = Epoch(epoch=epoch + 1, learning_rate=self._learning_rate, seconds=seconds, **figures)
         self.history.append(record)
-        if self.best is None or _merit(record) > _merit(self.best):
+        if self.best is None or validation_loss is None or _merit(record) > _merit(self.best):
             self.best, self._best_weights = record, self.model.get_weights()
         self._say(
             EpochEnded,

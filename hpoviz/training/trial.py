@@ -97,6 +97,9 @@ class _Trial:
         model = config.build(self.data.info)
         self._check_size(model)
         config.compile(model)
+        schedule = config.schedule_callbacks()
+        if (rates := self.spec.learning_rates) is not None:
+            schedule = [keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch])]
         recorder = self._make_recorder(config)
         recorder.check()
         self._say(PhaseChanged, phase="compiling")
@@ -104,10 +107,10 @@ class _Trial:
         model.fit(
             config.prepare(data.x_train, data.info),
             data.y_train,
-            validation_data=(config.prepare(data.x_val, data.info), data.y_val),
+            validation_data=(config.prepare(data.x_val, data.info), data.y_val) if len(data.y_val) else None,
             batch_size=config.batch_size,
             epochs=config.epochs,
-            callbacks=[*config.schedule_callbacks(), *self.code.fresh_callbacks(), recorder],
+            callbacks=[*schedule, *self.code.fresh_callbacks(), recorder],
             verbose=0,
         )
         self._say(PhaseChanged, phase="saving")
