@@ -172,7 +172,7 @@ class _Notebook:
 
 
 def _print_end(state: RunState) -> None:
-    table = TrialTable.of(state)
     print(f"\n{state.finished_reason}", flush=True)
-    if table.rows:
+    table = TrialTable.of(state)
+    if table.rows and state.kind is None:  # a job's result is returned to whom asked for it
         print("\n".join(["", *table_lines(table), ""]), flush=True)

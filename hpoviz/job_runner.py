@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hpoviz.backends.backend import Backend
 from hpoviz.data.dataset import DataSplit
 from hpoviz.events import JobStarted, TerminalEvent, TrialStarted
-from hpoviz.store.run_log import JobLog
+from hpoviz.store.run_log import EventLog
 from hpoviz.trial_runner import TrialRunner
 from hpoviz.trial_spec import TrialSpec
 
@@ -49,14 +49,14 @@ class JobRunner(TrialRunner):
     Parameters
     ----------
     job : Job
-    log : JobLog
+    log : EventLog
     code : bytes or None
         The user's own model and callbacks, packed.
     backend : Backend
     retries : int
     """
 
-    def __init__(self, job: Job, *, log: JobLog, code: bytes | None, backend: Backend, retries: int) -> None:
+    def __init__(self, job: Job, *, log: EventLog, code: bytes | None, backend: Backend, retries: int) -> None:
         super().__init__(log=log, data=job.data, code=code, backend=backend, retries=retries)
         self._job = job
         self._left = list(job.specs)

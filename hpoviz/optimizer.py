@@ -16,17 +16,18 @@ from hpoviz.config import OptimizationRequest, check_count
 from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError
+from hpoviz.estimate import Estimate, calibrate
 from hpoviz.events import TrialPlanned
 from hpoviz.job_runner import Job, JobRunner
 from hpoviz.jobs import CrossValidation, FinalModel, cross_validation, final_training
 from hpoviz.plugins import load_plugin
-from hpoviz.progress import ProgressView, TrialTable
+from hpoviz.progress import ProgressView, TrialTable, duration, seconds_left, size
 from hpoviz.results import BASELINE, DEFAULTS, FINISHED, WARM_START, RunStatus
 from hpoviz.run_record import Missing, data_record, execution_record, request_record
 from hpoviz.run_results import RunResults
 from hpoviz.search.sampler import make_pruner, make_sampler
 from hpoviz.search_problem import SearchProblem
-from hpoviz.store.run_log import JobLog, RunLog
+from hpoviz.store.run_log import EventLog, JobLog, RunLog
 from hpoviz.store.run_state import RunState
 from hpoviz.store.run_store import RunStore, check_run_dir, new_run_dir, trial_path
 from hpoviz.study_runner import StudyRunner
@@ -97,6 +98,7 @@ class Optimizer(RunResults):
         self._runner: StudyRunner | None = None
         self._pump: ProgressPump | None = None
         self._wanted = request.trials
+        self._estimate: Estimate | None = None
 
     # --- running -----------------------------------------------------------------------------------------------
 
@@ -204,6 +206,29 @@ class Optimizer(RunResults):
             self.stop()
             print(f"Interrupted: stopped cleanly. {self.status()}. run() goes on.", flush=True)
 
+    def estimate(self) -> Estimate:
+        """Measure how long the search will take and how much disk.
+
+        A few models train for two epochs on a part of the data, on the backend of the search: some seconds, and nothing
+        stays on disk. The repr of the search shows the figures, and once trials have ended, what they say.
+
+        Raises
+        ------
+        ConfigError
+            The search is running, or no model of the space could be trained.
+        """
+        self._check_ready()
+        self._estimate = calibrate(
+            self._problem,
+            self._backend,
+            trials=self._wanted,
+            seed=self.seed,
+            watch=lambda runner, log: _watch(
+                runner, log, f"hpoviz · {self.data.name} · {self._backend.describe()} · estimating"
+            ),
+        )
+        return self._estimate
+
     def cross_validate(self, top: int = 3, folds: int = 5) -> CrossValidation:
         """Train the best trials anew on every fold of the data, and say how steady they are.
 
@@ -277,7 +302,9 @@ class Optimizer(RunResults):
         """Return where the search stands."""
         with self._reading() as state:
             counts, best, phase = dict(state.counts), state.best, state.finished_reason
-            elapsed = state.seconds() if self._is_running() else state.elapsed_s
+            running = self._is_running()
+            elapsed = state.seconds() if running else state.elapsed_s
+            left = seconds_left(state) if running else None
         phase = phase or self._open_phase()
         names = ("finished", "running", "pruned", "failed", "infeasible", "cancelled")
         return RunStatus(
@@ -286,6 +313,7 @@ class Optimizer(RunResults):
             best_score=best.score if best else None,
             best_number=best.number if best else None,
             elapsed_s=elapsed,
+            left_s=left,
             **{name: counts.get(name, 0) for name in names},
         )
 
@@ -303,6 +331,7 @@ class Optimizer(RunResults):
 
     def _facts(self) -> list[tuple[str, str]]:
         request, split = self.request, self._problem.split
+        patience = request.config.early_stopping_patience
         limits = {"max_parameters": request.max_parameters, "max_trial_minutes": request.max_trial_minutes}
         limits["timeout_hours"] = request.config.timeout_hours
         return [
@@ -314,11 +343,24 @@ class Optimizer(RunResults):
             ("backend", self._backend.describe()),
             ("sampler", str(request.sampler)),
             ("pruner", str(request.pruner)),
-            ("early stopping", f"after {request.config.early_stopping_patience} epochs without a better one"),
+            ("early stopping", "none" if patience is None else f"after {patience} epochs without a better one"),
             ("limits", ", ".join(f"{name}={value}" for name, value in limits.items() if value) or "none"),
+            ("takes", self._takes()),
             ("seed", f"{self.seed}{'' if request.seed is not None else ' (drawn)'}"),
             ("run_dir", f"{self._folder}{'' if self._log else ' (created at start)'}"),
         ]
+
+    def _takes(self) -> str:
+        """Say how long the search takes and how much disk: as estimated, or as measured by its own trials."""
+        with self._reading() as state:
+            ended, wanted, left = len(state.numbered), state.wanted, seconds_left(state)
+        if ended:
+            used = sum(path.stat().st_size for path in self._folder.glob("trials/*/model.keras"))
+            text = f"{size(used)} of models on disk"
+            if ended < wanted:
+                text += f", about {size(used / ended * wanted)} in the end"
+            return text if left is None else f"about {duration(left)} left; {text}"
+        return repr(self._estimate) if self._estimate else "estimate() measures it in some seconds"
 
     def _title(self) -> str:
         return f"hpoviz · {self.data.name} · {self._backend.describe()} · {self._folder}"
@@ -336,15 +378,7 @@ class Optimizer(RunResults):
             job, log=log, code=self._problem.code, backend=self._backend, retries=self.request.config.retries
         )
         runner.start()
-        pump = ProgressPump(log.reading, lambda: runner.running, f"{self._title()} · {name}")
-        pump.start()
-        try:
-            runner.wait()
-        except KeyboardInterrupt:
-            runner.stop()
-            runner.wait()
-            print("Interrupted: stopped cleanly.", flush=True)
-        pump.finish()
+        _watch(runner, log, f"{self._title()} · {name}")
         if runner.error is not None:
             raise runner.error
         return log
@@ -433,6 +467,19 @@ class Optimizer(RunResults):
 
     def _is_running(self) -> bool:
         return self._runner is not None and self._runner.running
+
+
+def _watch(runner: JobRunner, log: EventLog, title: str) -> None:
+    """Show a job until it ends; Ctrl-C, or interrupting the kernel, stops it cleanly."""
+    pump = ProgressPump(log.reading, lambda: runner.running, title)
+    pump.start()
+    try:
+        runner.wait()
+    except KeyboardInterrupt:
+        runner.stop()
+        runner.wait()
+        print("Interrupted: stopped cleanly.", flush=True)
+    pump.finish()
 
 
 def _dataset(data: Any) -> Dataset:

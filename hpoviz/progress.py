@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import dataclasses
+import statistics
 from collections.abc import Sequence
 from typing import Any
 
 from hpoviz.results import PLANNED, SEARCH, TrialResult
 from hpoviz.store.run_state import RunState, Slot
 
-__all__ = ["ProgressView", "SlotView", "TrialTable", "progress_lines", "table_lines", "trial_line", "value_text"]
+__all__ = [
+    "ProgressView",
+    "SlotView",
+    "TrialTable",
+    "duration",
+    "progress_lines",
+    "seconds_left",
+    "size",
+    "table_lines",
+    "trial_line",
+    "value_text",
+]
 
 STATES = ("finished", "pruned", "failed", "infeasible", "cancelled")
 # Shown first where they differ, as they tell most about a model; the others follow in their own order.
@@ -65,7 +77,7 @@ class ProgressView:
             wanted=state.wanted,
             counts=tuple((name, counts[name]) for name in STATES if counts[name]),
             best="" if best is None else f"best accuracy {best.accuracy:.4f} (trial {best.number})",
-            time=_time(state, ended),
+            time=_time(state),
             slots=tuple(_slot_view(index, slot) for index, slot in sorted(state.slots.items())),
             ending=state.finished_reason or "",
         )
@@ -152,11 +164,16 @@ def trial_line(trial: TrialResult) -> str:
     return ", ".join(parts)
 
 
+def _fraction(slot: Slot) -> float:
+    """Return how far the trial of a slot is, from 0 to 1."""
+    done = max(slot.epoch - 1, 0) + (slot.batch / slot.batches if slot.batches else 0)
+    return min(done / slot.epochs, 1.0) if slot.epochs else 0.0
+
+
 def _slot_view(index: int, slot: Slot) -> SlotView:
     if slot.trial_id is None:
         return SlotView(f"slot {index}", slot.phase, 0.0, "")
-    done = max(slot.epoch - 1, 0) + (slot.batch / slot.batches if slot.batches else 0)
-    fraction = min(done / slot.epochs, 1.0) if slot.epochs else 0.0
+    fraction = _fraction(slot)
     figures = []
     if slot.epochs:
         figures.append(f"epoch {slot.epoch}/{slot.epochs}")
@@ -169,12 +186,36 @@ def _slot_view(index: int, slot: Slot) -> SlotView:
     return SlotView(f"slot {index} (trial id {slot.trial_id})", slot.phase, fraction, "  ".join(figures))
 
 
-def _time(state: RunState, ended: int) -> str:
-    elapsed = state.seconds()
-    text = duration(elapsed)
-    if state.finished_reason is None and 0 < ended < state.wanted:
-        text += f", about {duration(elapsed / ended * (state.wanted - ended))} left"
-    return text
+def seconds_left(state: RunState) -> float | None:
+    """Return how long a running run will still take, from the trials that have ended; None where that is not known.
+
+    The trials left, less what the running ones have done, take the mean time of the ended ones, slot by slot.
+    """
+    took = [trial.seconds for trial in state.numbered if trial.state != "cancelled" and trial.seconds is not None]
+    if state.finished_reason is not None or not took or not state.slots:
+        return None
+    done = sum(_fraction(slot) for slot in state.slots.values() if slot.trial_id is not None)
+    return statistics.mean(took) * max(0.0, state.wanted - len(took) - done) / len(state.slots)
+
+
+def _time(state: RunState) -> str:
+    left = seconds_left(state)
+    return duration(state.seconds()) + (f", about {duration(left)} left" if left else "")
+
+
+def size(count: float) -> str:
+    """Say how many bytes, in decimal units.
+
+    Examples
+    --------
+    >>> size(950), size(2_345_000)
+    ('950 B', '2.3 MB')
+    """
+    for unit in ("B", "kB", "MB", "GB"):
+        if count < 999.5 or unit == "GB":
+            break
+        count /= 1000
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
 
 
 def duration(seconds: float) -> str:

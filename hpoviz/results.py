@@ -142,6 +142,8 @@ class RunStatus:
     best_score : float or None
     best_number : int or None
     elapsed_s : float
+    left_s : float or None
+        How long it will still take, from the trials that have ended; None where that is not known.
     """
 
     phase: str
@@ -155,9 +157,11 @@ class RunStatus:
     best_score: float | None
     best_number: int | None
     elapsed_s: float
+    left_s: float | None = None
 
     def __repr__(self) -> str:
         states = ("finished", "running", "pruned", "failed", "infeasible", "cancelled")
         counts = ", ".join(f"{getattr(self, name)} {name}" for name in states if getattr(self, name))
         best = "" if self.best_score is None else f"; best score {self.best_score:.4f} (trial {self.best_number})"
-        return f"{self.phase}: {counts or 'no trials'} of {self.wanted}{best}; {self.elapsed_s:.0f} s"
+        left = "" if self.left_s is None else f", about {self.left_s:.0f} s left"
+        return f"{self.phase}: {counts or 'no trials'} of {self.wanted}{best}; {self.elapsed_s:.0f} s{left}"

@@ -96,7 +96,7 @@ def test_view_of_a_finished_run():
 
 def test_time_left_is_estimated_from_ended_trials():
     two_hours_ago = (datetime.datetime.now(datetime.UTC) - datetime.timedelta(hours=2)).isoformat()
-    events = [started(trials=3, time=two_hours_ago), began(0), finished(0, 0, 0.5), began(1)]
+    events = [started(trials=3, time=two_hours_ago), began(0), finished(0, 0, 0.5, seconds=7200.0), began(1)]
     assert ProgressView.of(RunState(events)).time == "2 h 0 min, about 4 h 0 min left"
     assert ProgressView.of(RunState(events[:2])).time == "2 h 0 min"
 

@@ -69,7 +69,7 @@ def fold_rows(
     Examples
     --------
     >>> [apart.tolist() for _, apart in fold_rows(np.array([0, 0, 1, 1]), 2, 0)]
-    [[0, 2], [1, 3]]
+    [[1, 2], [0, 3]]
     """
     splitter = (StratifiedKFold if groups is None else StratifiedGroupKFold)(folds, shuffle=True, random_state=seed)
     rows = np.arange(len(y))

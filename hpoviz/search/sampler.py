@@ -245,9 +245,9 @@ def _contains(space: Space, params: Mapping[str, Any]) -> bool:
             return False
 
 
-def try_space(space: Space) -> dict[str, Any]:
-    """Ask a space for one trial of a throw-away study, so that mistakes of a user's function show early."""
-    return space.suggest(quiet_study(optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner()).ask())
+def try_space(space: Space, seed: int = 0) -> dict[str, Any]:
+    """Ask a space for one random trial of a throw-away study, so that mistakes of a user's function show early."""
+    return space.suggest(quiet_study(optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner()).ask())
 
 
 def make_sampler(sampler: Any, seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
