@@ -16,21 +16,21 @@ from hpoviz.config import OptimizationRequest, check_count
 from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError
-from hpoviz.estimate import Estimate, calibrate
 from hpoviz.events import TrialPlanned
-from hpoviz.job_runner import Job, JobRunner
-from hpoviz.jobs import CrossValidation, FinalModel, cross_validation, final_training
 from hpoviz.plugins import load_plugin
 from hpoviz.progress import ProgressView, TrialTable, duration, seconds_left, size
 from hpoviz.results import BASELINE, DEFAULTS, FINISHED, WARM_START, RunStatus
 from hpoviz.run_record import Missing, data_record, execution_record, request_record
 from hpoviz.run_results import RunResults
+from hpoviz.running.estimate import Estimate, calibrate
+from hpoviz.running.job_runner import Job, JobRunner
+from hpoviz.running.jobs import CrossValidation, FinalModel, cross_validation, final_training
+from hpoviz.running.study_runner import StudyRunner
+from hpoviz.search.problem import SearchProblem
 from hpoviz.search.sampler import make_pruner, make_sampler
-from hpoviz.search_problem import SearchProblem
 from hpoviz.store.run_log import EventLog, JobLog, RunLog
 from hpoviz.store.run_state import RunState
 from hpoviz.store.run_store import RunStore, check_run_dir, new_run_dir, trial_path
-from hpoviz.study_runner import StudyRunner
 
 __all__ = ["Optimizer"]
 

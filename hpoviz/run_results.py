@@ -17,12 +17,12 @@ from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ExportError, StoreError
 from hpoviz.events import TestEvaluated
-from hpoviz.jobs import FinalModel
 from hpoviz.models.model_config import ModelConfig
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_model import as_probabilities
 from hpoviz.results import TestScore, TrialResult
-from hpoviz.search_problem import SearchProblem
+from hpoviz.running.jobs import FinalModel
+from hpoviz.search.problem import SearchProblem
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState

@@ -56,7 +56,7 @@ def test_a_fold_is_what_a_plain_training_on_it_gives(opt, stripes):
     import keras
 
     from hpoviz.models.cnn import CnnConfig
-    from hpoviz.trial_runner import trial_seed
+    from hpoviz.running.trial_runner import trial_seed
 
     result = opt.cross_validate(top=1, folds=2)
     best = opt.best_trial.result

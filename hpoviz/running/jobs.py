@@ -12,13 +12,13 @@ import pandas as pd
 from hpoviz import _html
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import StoreError
-from hpoviz.job_runner import Job
 from hpoviz.models.model_config import ModelConfig
 from hpoviz.models.trial_model import ModelFamily
 from hpoviz.results import FINISHED, TrialResult
+from hpoviz.running.job_runner import Job
+from hpoviz.running.trial_runner import trial_seed
 from hpoviz.store.run_state import RunState
 from hpoviz.store.run_store import copy_model
-from hpoviz.trial_runner import trial_seed
 from hpoviz.trial_spec import TrialSpec
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from hpoviz.backends.backend import Backend
 from hpoviz.data.dataset import DataSplit
 from hpoviz.events import JobStarted, TerminalEvent, TrialStarted
+from hpoviz.running.trial_runner import TrialRunner
 from hpoviz.store.run_log import EventLog
-from hpoviz.trial_runner import TrialRunner
 from hpoviz.trial_spec import TrialSpec
 
 __all__ = ["Job", "JobRunner"]

@@ -13,14 +13,14 @@ from typing import Any
 from hpoviz.backends.backend import Backend
 from hpoviz.data.dataset import DataSplit
 from hpoviz.errors import ConfigError
-from hpoviz.job_runner import Job, JobRunner
 from hpoviz.progress import duration, size
 from hpoviz.results import FINISHED, TrialResult
+from hpoviz.running.job_runner import Job, JobRunner
+from hpoviz.running.trial_runner import trial_seed
+from hpoviz.search.problem import SearchProblem
 from hpoviz.search.sampler import try_space
-from hpoviz.search_problem import SearchProblem
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_store import RECORD_KEYS, RunStore, trial_path
-from hpoviz.trial_runner import trial_seed
 from hpoviz.trial_spec import TrialSpec
 
 __all__ = ["Estimate", "calibrate"]

@@ -21,11 +21,11 @@ from hpoviz.events import (
     WorkerLost,
 )
 from hpoviz.results import BASELINE, CANCELLED, SEARCH
+from hpoviz.running.trial_runner import TrialRunner, trial_seed
+from hpoviz.search.problem import SearchProblem
 from hpoviz.search.sampler import Proposal, Study
-from hpoviz.search_problem import SearchProblem
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
-from hpoviz.trial_runner import TrialRunner, trial_seed
 from hpoviz.trial_spec import SEARCH_DATA, TrialSpec
 
 __all__ = ["StudyRunner"]

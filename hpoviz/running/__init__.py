@@ -1,0 +1,1 @@
+"""Runs trials: those of a search, and those of jobs beside it."""
