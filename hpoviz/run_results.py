@@ -22,7 +22,7 @@ from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_model import as_probabilities
 from hpoviz.results import TestScore, TrialResult
 from hpoviz.running.jobs import FinalModel
-from hpoviz.search.problem import SearchProblem
+from hpoviz.running.search_problem import SearchProblem
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState

@@ -16,8 +16,8 @@ from hpoviz.errors import ConfigError
 from hpoviz.progress import duration, size
 from hpoviz.results import FINISHED, TrialResult
 from hpoviz.running.job_runner import Job, JobRunner
+from hpoviz.running.search_problem import SearchProblem
 from hpoviz.running.trial_runner import trial_seed
-from hpoviz.search.problem import SearchProblem
 from hpoviz.search.sampler import try_space
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_store import RECORD_KEYS, RunStore, trial_path

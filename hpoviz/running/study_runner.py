@@ -21,8 +21,8 @@ from hpoviz.events import (
     WorkerLost,
 )
 from hpoviz.results import BASELINE, CANCELLED, SEARCH
+from hpoviz.running.search_problem import SearchProblem
 from hpoviz.running.trial_runner import TrialRunner, trial_seed
-from hpoviz.search.problem import SearchProblem
 from hpoviz.search.sampler import Proposal, Study
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
