@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 
+import keras
 import pytest
 
 import hpoviz
@@ -32,6 +33,17 @@ def test_every_link_leads_somewhere():
 
 def test_python_blocks_are_code():
     blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         compile(block, "README.md", "exec")
+
+
+@pytest.mark.slow
+def test_the_example_of_an_own_model_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(def build_model.*?)```", README, re.DOTALL)
+    names = {"keras": keras, "hpoviz": hpoviz}
+    exec(block, names)
+    own = names["own"]
+    assert own.results["origin"].tolist().count("baseline") == 1
+    assert (own.run_dir / "jobs" / "final_training-1" / "0" / "model.keras").is_file()
