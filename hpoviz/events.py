@@ -157,9 +157,10 @@ class SlotChanged(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelBuilt(TrialEvent):
-    """The trial's model exists and has so many weights."""
+    """The trial's model exists, has so many weights, and is trained by the compiled loop, or for a reason by fit."""
 
     parameters: int
+    trained_by: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,7 +177,10 @@ class BatchProgress(TrialEvent):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class EpochEnded(TrialEvent):
-    """The figures of one epoch (counted from 1); accuracies in [0, 1], ``seconds`` of wall time."""
+    """The figures of one epoch (counted from 1); accuracies in [0, 1], ``seconds`` of wall time.
+
+    ``gradient_norms``: by layer, the root mean square over the steps; None where ``Model.fit`` has trained.
+    """
 
     epoch: int
     epochs: int
@@ -186,6 +190,7 @@ class EpochEnded(TrialEvent):
     val_accuracy: float | None
     learning_rate: float
     seconds: float
+    gradient_norms: Mapping[str, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -32,7 +32,10 @@ FAILED, INFEASIBLE, CANCELLED = "failed", "infeasible", "cancelled"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Epoch:
-    """The figures of one epoch (counted from 1); None where a figure is not finite."""
+    """The figures of one epoch (counted from 1); None where a figure is not finite.
+
+    ``gradient_norms`` is by layer: the root mean square, over the steps, of the norm of the gradient of its weights.
+    """
 
     epoch: int
     loss: float | None
@@ -41,6 +44,7 @@ class Epoch:
     val_accuracy: float | None
     learning_rate: float
     seconds: float
+    gradient_norms: Mapping[str, float] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,8 @@ class TrialResult:
         The epoch (from 1) whose weights were kept.
     parameters : int or None
         How many weights the model has.
+    trained_by : str or None
+        The compiled loop, or ``Model.fit`` with the reason.
     seconds : float or None
     reason : str or None
         Why it failed, was pruned, cancelled or found infeasible.
@@ -87,6 +93,7 @@ class TrialResult:
     loss: float | None = None
     best_epoch: int | None = None
     parameters: int | None = None
+    trained_by: str | None = None
     seconds: float | None = None
     reason: str | None = None
     details: str | None = None

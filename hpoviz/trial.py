@@ -68,9 +68,18 @@ class Trial:
     @property
     def history(self) -> pd.DataFrame:
         """One row an epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, seconds."""
-        columns = [field.name for field in dataclasses.fields(Epoch)]
-        rows = [dataclasses.asdict(epoch) for epoch in self.result.history]
+        columns = [field.name for field in dataclasses.fields(Epoch) if field.name != "gradient_norms"]
+        rows = [{name: getattr(epoch, name) for name in columns} for epoch in self.result.history]
         return pd.DataFrame(rows, columns=columns).set_index("epoch")
+
+    @property
+    def gradient_norms(self) -> pd.DataFrame:
+        """One row an epoch, one column a layer: root mean square, over the steps, of the norm of its gradient.
+
+        Empty where the model was trained by ``Model.fit``; ``trial.result.trained_by`` says why.
+        """
+        rows = {epoch.epoch: dict(epoch.gradient_norms or {}) for epoch in self.result.history}
+        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("epoch")
 
     @property
     def model_path(self) -> Path:

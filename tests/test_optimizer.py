@@ -66,7 +66,7 @@ def test_history_has_a_row_an_epoch_and_equals_the_file(search):
 
 def test_the_saved_file_loads_in_plain_keras_and_scores_what_the_table_says(search, stripes, tmp_path):
     path = search.save_model(tmp_path / "best.keras")
-    np.savez(tmp_path / "val.npz", x=search._split.x_val, y=search._split.y_val)
+    np.savez(tmp_path / "val.npz", x=search._problem.split.x_val, y=search._problem.split.y_val)
     code = (
         "import sys, keras, numpy as np\n"
         "data = np.load(sys.argv[2])\n"
@@ -111,7 +111,7 @@ def test_to_code_builds_the_same_model_in_a_fresh_interpreter_without_hpoviz(sea
 def test_the_source_trains_too(search, stripes):
     namespace = {"__name__": "best_model"}
     exec(search.to_code(), namespace)
-    split = search._split
+    split = search._problem.split
     model = namespace["build_model"]()
     history = namespace["train"](model, split.x_train, split.y_train, split.x_val, split.y_val)
     assert history.history["loss"][-1] < history.history["loss"][0]

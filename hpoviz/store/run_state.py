@@ -167,7 +167,9 @@ class RunState:
 
     @_apply.register
     def _model_built(self, event: ModelBuilt) -> None:
-        self.trials[event.trial] = dataclasses.replace(self.trials[event.trial], parameters=event.parameters)
+        self.trials[event.trial] = dataclasses.replace(
+            self.trials[event.trial], parameters=event.parameters, trained_by=event.trained_by
+        )
 
     @_apply.register
     def _batch_progress(self, event: BatchProgress) -> None:
@@ -234,6 +236,8 @@ class RunState:
 
 def _finite(value: Any) -> Any:
     """Return None for NaN and infinity, as JSON does: a live run and a replayed one agree."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 

@@ -69,9 +69,11 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._epochs, self._patience = epochs, patience
         self._deadline_s, self._limit_minutes = deadline_s, limit_minutes
         self._epoch = 0
+        self._trains = False
         self._learning_rate = math.nan
         self._epoch_began = self._last_progress = time.monotonic()
         self._best_weights: list[Any] | None = None
+        self.gradient_norms: dict[str, float] | None = None  # of the epoch that ends, set by who knows them
         self.best: Epoch | None = None
         self.history: list[Epoch] = []
 
@@ -97,14 +99,19 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         self._learning_rate = float(self.model.optimizer.learning_rate)
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Check for stop and NaN, and report progress a few times a second."""
+        """Look whether to go on."""
+        logs = logs or {}
+        self.look(batch + 1, int(self.params["steps"] or 0), float(logs["loss"]), float(logs["accuracy"]))
+
+    def look(self, batch: int, batches: int, loss: float, accuracy: float) -> None:
+        """Check for stop and NaN after a batch (counted from 1), and report progress a few times a second."""
         self.check()
-        loss = float((logs or {})["loss"])
         if not math.isfinite(loss):
-            self._diverged(f"the loss became {loss} in epoch {self._epoch}, batch {batch + 1}")
+            self._diverged(f"the loss became {loss} in epoch {self._epoch}, batch {batch}")
         now = time.monotonic()
-        first = self._epoch == 1 and batch == 0
+        first = not self._trains
         if first:
+            self._trains = True
             self._say(PhaseChanged, phase="training")
         if first or now - self._last_progress >= PROGRESS_INTERVAL_S:
             self._last_progress = now
@@ -112,10 +119,10 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
                 BatchProgress,
                 epoch=self._epoch,
                 epochs=self._epochs,
-                batch=batch + 1,
-                batches=int(self.params["steps"] or 0),
+                batch=batch,
+                batches=batches,
                 loss=loss,
-                accuracy=float((logs or {})["accuracy"]),
+                accuracy=accuracy,
             )
 
     def on_test_batch_end(self, batch: int, logs: Any = None) -> None:
@@ -130,7 +137,8 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         if validation_loss is not None and not math.isfinite(validation_loss):
             self._diverged(f"the validation loss became {validation_loss} in epoch {epoch + 1}")
         seconds = time.monotonic() - self._epoch_began
-        record = Epoch(epoch=epoch + 1, learning_rate=self._learning_rate, seconds=seconds, **figures)
+        rate, norms = self._learning_rate, self.gradient_norms
+        record = Epoch(epoch=epoch + 1, learning_rate=rate, seconds=seconds, gradient_norms=norms, **figures)
         self.history.append(record)
         if self.best is None or validation_loss is None or _merit(record) > _merit(self.best):
             self.best, self._best_weights = record, self.model.get_weights()
@@ -138,8 +146,9 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
             EpochEnded,
             epoch=epoch + 1,
             epochs=self._epochs,
-            learning_rate=self._learning_rate,
+            learning_rate=rate,
             seconds=seconds,
+            gradient_norms=norms,
             **figures,
         )
         if self._patience is not None and epoch + 1 - self.best.epoch >= self._patience:

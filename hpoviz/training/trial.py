@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from hpoviz.data.dataset import DataSplit
@@ -24,6 +25,7 @@ from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_code import UserCode
 from hpoviz.results import Epoch
 from hpoviz.store.run_store import write_atomically
+from hpoviz.training.loop import EpochLoop, why_fit
 from hpoviz.training.recorder import Recorder, TrialStopped
 from hpoviz.trial_spec import TrialSpec
 
@@ -95,24 +97,16 @@ class _Trial:
         family = self.code.family(spec.architecture) or load_family(spec.architecture)
         config = family.from_dict(spec.params)
         model = config.build(self.data.info)
-        self._check_size(model)
         config.compile(model)
-        schedule = config.schedule_callbacks()
-        if (rates := self.spec.learning_rates) is not None:
-            schedule = [keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch])]
+        callbacks = [*self._schedule(config), *self.code.fresh_callbacks()]
+        x_train = config.prepare(self.data.x_train, self.data.info)
+        reason = why_fit(model, callbacks, x_train)
+        self._check_size(model, "the compiled loop" if reason is None else f"Model.fit, as {reason}")
         recorder = self._make_recorder(config)
         recorder.check()
         self._say(PhaseChanged, phase="compiling")
-        data = self.data
-        model.fit(
-            config.prepare(data.x_train, data.info),
-            data.y_train,
-            validation_data=(config.prepare(data.x_val, data.info), data.y_val) if len(data.y_val) else None,
-            batch_size=config.batch_size,
-            epochs=config.epochs,
-            callbacks=[*schedule, *self.code.fresh_callbacks(), recorder],
-            verbose=0,
-        )
+        train = self._loop if reason is None else self._fit
+        train(config, model, x_train, [*callbacks, recorder], recorder)
         self._say(PhaseChanged, phase="saving")
         best = recorder.restore_best()
         digest = self._save(config, model, recorder.history)
@@ -127,9 +121,59 @@ class _Trial:
             seconds=self._seconds(),
         )
 
-    def _check_size(self, model: keras.Model) -> None:
+    def _schedule(self, config: TrialModel) -> list[keras.callbacks.Callback]:
+        rates = self.spec.learning_rates
+        if rates is None:
+            return config.schedule_callbacks()
+        return [keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch])]
+
+    def _fit(
+        self,
+        config: TrialModel,
+        model: keras.Model,
+        x_train: np.ndarray,
+        callbacks: list[keras.callbacks.Callback],
+        recorder: Recorder,
+    ) -> None:
+        data = self.data
+        model.fit(
+            x_train,
+            data.y_train,
+            validation_data=(config.prepare(data.x_val, data.info), data.y_val) if len(data.y_val) else None,
+            batch_size=config.batch_size,
+            epochs=config.epochs,
+            callbacks=callbacks,
+            verbose=0,
+        )
+
+    def _loop(
+        self,
+        config: TrialModel,
+        model: keras.Model,
+        x_train: np.ndarray,
+        callbacks: list[keras.callbacks.Callback],
+        recorder: Recorder,
+    ) -> None:
+        data, model.stop_training = self.data, False
+        x_val = config.prepare(data.x_val, data.info)
+        loop = EpochLoop(model, x_train, data.y_train, batch_size=config.batch_size, seed=self.spec.seed)
+        told = keras.callbacks.CallbackList(callbacks, model=model, epochs=config.epochs, verbose=0)
+        told.on_train_begin()
+        for epoch in range(config.epochs):
+            told.on_epoch_begin(epoch)
+            figures = loop.train_epoch(recorder.look)
+            recorder.gradient_norms = figures.gradient_norms
+            logs = {"loss": figures.loss, "accuracy": figures.accuracy}
+            if len(x_val):
+                logs["val_loss"], logs["val_accuracy"] = loop.evaluate(x_val, data.y_val, recorder.check)
+            told.on_epoch_end(epoch, logs)
+            if model.stop_training:
+                break
+        told.on_train_end(logs)
+
+    def _check_size(self, model: keras.Model, trained_by: str) -> None:
         parameters, limit = model.count_params(), self.spec.max_parameters
-        self._say(ModelBuilt, parameters=parameters)
+        self._say(ModelBuilt, parameters=parameters, trained_by=trained_by)
         if limit is not None and parameters > limit:
             raise TrialStopped(
                 "too_large",
@@ -195,7 +239,8 @@ class _Trial:
 
 def _history_csv(history: list[Epoch]) -> bytes:
     text = io.StringIO(newline="")
-    writer = csv.DictWriter(text, [field.name for field in dataclasses.fields(Epoch)], lineterminator="\n")
+    names = [field.name for field in dataclasses.fields(Epoch) if field.name != "gradient_norms"]
+    writer = csv.DictWriter(text, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     writer.writerows(dataclasses.asdict(epoch) for epoch in history)
     return text.getvalue().encode()

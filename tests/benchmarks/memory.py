@@ -3,7 +3,7 @@
     python tests/benchmarks/memory.py --trials 300
 
 At the end no worker process, thread or file handle of the search may be left, and memory must be in a band: the
-parent may grow by `PARENT_BAND` MB after the first tenth of the trials, and a worker may have what it had at its least,
+parent may grow by `PARENT_BAND` MB after the first tenth of the trials, and a worker may have the least that one had,
 plus the growth at which it is replaced, plus `WORKER_BAND` MB. The exit status is 1 where it was otherwise.
 """
 
@@ -71,7 +71,7 @@ def main() -> None:
     for ended, seconds, parent, workers, files in rows:
         print(f"| {ended} | {seconds:.0f} | {parent:.0f} | {', '.join(f'{mb:.0f}' for mb in workers)} | {files} |")
     growth = last - rows[0][2]
-    first = min(mb for row in rows for mb in row[3])
+    first = min(mb for row in rows for mb in row[3] if mb)
     band = first + MOST_GROWTH / 1e6 + WORKER_BAND
     print(f"\n{counts}")
     print(f"parent: {growth:+.0f} MB since {rows[0][0]} trials (allowed {PARENT_BAND:.0f})")
