@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -18,10 +19,14 @@ if TYPE_CHECKING:
 
 __all__ = ["LstmConfig"]
 
+# Keras warns that the maximum over the words does not pass the mask on. Nothing behind it needs one, and an LSTM writes
+# zeros at padding: a text with any has a maximum of at least zero, however much there is.
+warnings.filterwarnings("ignore", "Layer 'max_over_words' .* does not support masking", UserWarning)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LstmConfig(DenseHeadConfig):
-    """A recurrent network: embedding, dropout, LSTM layers, pooling over the words, dense blocks, softmax.
+    """A recurrent network: embedding, dropout of words, LSTM layers, pooling over the words, dense blocks, softmax.
 
     It is trained on token numbers; the saved model begins with a TextVectorization layer and takes texts. The
     defaults build a model that works.
@@ -35,8 +40,8 @@ class LstmConfig(DenseHeadConfig):
     data_kinds: ClassVar[tuple[str, ...]] = ("text",)
 
     vocabulary_size: int = parameter(
-        5000,
-        search=(1000, 20_000),
+        20_000,
+        search=(4000, 20_000),
         valid=(3, 1_000_000),
         log=True,
         help="How many words the model knows, the most frequent of the training texts; all others are one unknown "
@@ -44,30 +49,37 @@ class LstmConfig(DenseHeadConfig):
     )
     sequence_length: int = parameter(
         100,
-        search=(20, 200),
+        search=(40, 160),
         valid=(1, 500),
         log=True,
         help="How many words of a text are read; the rest is cut off. More see the whole text and take longer. "
         "Beyond the longest text it changes nothing.",
     )
     embedding_size: int = parameter(
-        32,
-        search=(16, 128),
+        64,
+        search=(32, 128),
         valid=(1, 4096),
         log=True,
         help="How many numbers stand for a word. Words of like use come to lie near each other; with few numbers only "
         "coarse likeness fits, with many the training texts are learnt by heart.",
     )
+    dropout_words: float = parameter(
+        0.6,
+        search=(0.3, 0.75),
+        valid=(0.0, 0.95),
+        help="Share of the words of each text left out in training, other ones every time, so that no single word "
+        "gives a text away: the first remedy against overfitting here. Too much leaves too little to read.",
+    )
     lstm_units: int = parameter(
         32,
-        search=(16, 96),
+        search=(16, 64),
         valid=(1, 4096),
         log=True,
         help="How much an LSTM can remember while it reads. More hold more at once, and take longer.",
     )
     num_layers_lstm: int = parameter(
         1,
-        search=(1, 3),
+        search=(1, 2),
         valid=(1, 8),
         help="How many LSTM layers read one after another, each what the one before wrote. One is often enough; more "
         "are slow and hard to train.",
@@ -79,24 +91,79 @@ class LstmConfig(DenseHeadConfig):
         "Twice the weights and time.",
     )
     sequence_pooling: str = parameter(
-        "average",
-        choices=("last", "average"),
-        help="How what was written at each word becomes one vector: last keeps what is remembered at the end; average "
-        "is the mean over all words and reaches each of them at once, so longer texts train better.",
+        "max",
+        choices=("max", "average"),
+        also=("last",),
+        help="How what was written at each word becomes one vector: max takes the strongest sign of each trait "
+        "wherever it stands, average the mean over all words. last keeps what is remembered at the end, so that long "
+        "texts train slowly; it is tried only if you ask for it.",
     )
     dropout_lstm: float = parameter(
-        0.2,
-        search=(0.0, 0.6),
+        0.4,
+        search=(0.1, 0.6),
         valid=(0.0, 0.95),
-        help="Share of the inputs of each LSTM switched off at random in training, so that no trait of a word is "
-        "relied on alone: the first remedy against overfitting here.",
+        help="Share of the inputs of each LSTM switched off at random in training, the same at every word of a text, "
+        "so that no trait of a word is relied on alone: works against overfitting.",
     )
     recurrent_dropout: float = parameter(
         0.0,
-        search=(0.0, 0.4),
+        choices=(0.0,),
         valid=(0.0, 0.95),
-        help="Share of the memory switched off at random from word to word in training. Works against overfitting; "
-        "rules out the fast kernels of a GPU where it is above 0.",
+        help="Share of the memory switched off at random from word to word in training. Works against overfitting, "
+        "but is slow and rules out the fast kernels of a GPU: a search leaves it at 0 unless you name values, such as "
+        "[0.0, 0.2].",
+    )
+    num_layers_dense: int = parameter(
+        0,
+        search=(0, 1),
+        valid=(0, 16),
+        help="How many fully connected layers sit between the LSTM and the output. An LSTM seldom needs one; several "
+        "in a row keep training at chance for many epochs.",
+    )
+    optimizer: str = parameter(
+        "adam",
+        choices=("adam", "adamw", "rmsprop"),
+        also=("sgd",),
+        help="The rule that turns gradients into weight changes. Adam, AdamW and RMSprop give every weight its own "
+        "step size, so that rare words are learnt too. SGD takes one step size for all and hardly moves a word that "
+        "is seen seldom; it is tried only if you ask for it.",
+    )
+    learning_rate: float = parameter(
+        5e-3,
+        search=(2e-3, 1e-2),
+        valid=(1e-8, 1e6),
+        log=True,
+        help="How far each step moves the weights: the parameter that matters most. Too small, and training crawls; "
+        "too large, and the loss jumps about or becomes NaN.",
+    )
+    learning_rate_schedule: str = parameter(
+        "cosine",
+        choices=("constant", "cosine", "exponential", "reduce_on_plateau"),
+        help="How the learning rate changes over the epochs: large steps find the right valley, small steps its floor. "
+        "Cosine falls smoothly to zero, exponential by a factor each epoch, reduce_on_plateau halves it when the "
+        "validation loss has not fallen for three epochs.",
+    )
+    batch_size: int = parameter(
+        64,
+        choices=(64, 128),
+        valid=(1, 65536),
+        help="How many samples are looked at before each step. Small batches are noisy, which can help to "
+        "generalise, and slow; large ones are smooth and fast and want a larger learning rate.",
+    )
+    epochs: int = parameter(
+        16,
+        search=(10, 20),
+        valid=(1, 100_000),
+        help="How often training goes through all training samples. Too few underfit; more cost time and end in "
+        "overfitting, against which training stops early when validation accuracy no longer rises.",
+    )
+    l2: float = parameter(
+        1e-5,
+        search=(1e-6, 1e-4),
+        valid=(0.0, 10.0),
+        log=True,
+        help="A penalty on large weights in the loss: more makes a smoother, simpler model. It also pulls the gates of "
+        "an LSTM shut: above about 0.001 training can stay at chance.",
     )
 
     def prepare(self, x: np.ndarray, info: DataInfo) -> np.ndarray:
@@ -112,11 +179,15 @@ class LstmConfig(DenseHeadConfig):
         model = Sequential(name="lstm")
         model.add(layers.Input((words,), dtype="int32"))
         model.add(layers.Embedding(self._tokens(info), self.embedding_size, mask_zero=True, name="embedding"))
+        if self.dropout_words > 0:
+            model.add(layers.Dropout(self.dropout_words, noise_shape=(None, None, 1), name="dropout_words"))
         for index in range(1, self.num_layers_lstm + 1):
-            keep = index < self.num_layers_lstm or self.sequence_pooling == "average"
+            keep = index < self.num_layers_lstm or self.sequence_pooling != "last"
             model.add(self._recurrent_layer(index, keep))
         if self.sequence_pooling == "average":
             model.add(layers.GlobalAveragePooling1D(name="average_over_words"))
+        elif self.sequence_pooling == "max":
+            model.add(layers.GlobalMaxPooling1D(name="max_over_words"))
         self.add_head(model, info)
         return model
 
@@ -136,6 +207,7 @@ class LstmConfig(DenseHeadConfig):
             "return_sequences": return_sequences,
             "dropout": self.dropout_lstm,
             "recurrent_dropout": self.recurrent_dropout,
+            "zero_output_for_mask": return_sequences,  # as Bidirectional does by itself
             "kernel_regularizer": regularizers.L2(self.l2) if self.l2 > 0 else None,
         }
         if not self.bidirectional:

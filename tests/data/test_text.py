@@ -99,7 +99,15 @@ def test_the_embedded_texts_are_distinct_and_split_by_module():
     assert not any(name in words(text) for name in ("numpy", "pandas", "keras", "sklearn") for text in texts)
 
 
-@pytest.mark.parametrize("params", [{}, {"bidirectional": False, "sequence_pooling": "last", "num_layers_lstm": 2}])
+@pytest.mark.parametrize(
+    "params",
+    [
+        {},
+        {"bidirectional": False},
+        {"sequence_pooling": "average", "num_layers_dense": 2},
+        {"bidirectional": False, "sequence_pooling": "last", "num_layers_lstm": 2},
+    ],
+)
 def test_the_exported_lstm_takes_texts_and_agrees_with_the_one_that_was_trained(params):
     texts = np.array(["Good day!", "bad luck, day", "unseen words"] * 8, dtype=object)
     split = Dataset.from_arrays(texts, [0, 1, 1] * 8).split(0.25)
