@@ -27,7 +27,7 @@ def request_record(request: OptimizationRequest) -> dict[str, Any]:
     --------
     >>> record = request_record(OptimizationRequest(search_space={"filters": (8, 16)}, epochs=(2, 4)))
     >>> record["search_space"], record["epochs"]
-    ({'filters': {'range': [8, 16]}}, {'range': [2, 4]})
+    ({'parameters': {'filters': {'range': [8, 16]}}}, {'range': [2, 4]})
     """
     fields = [field.name for field in dataclasses.fields(request) if field.name not in LATER]
     record = {name: _encoded(name, getattr(request, name)) for name in fields}
@@ -63,13 +63,15 @@ def request_from_record(record: Mapping[str, Any], **replaced: Any) -> tuple[Opt
     StoreError
         The record was changed by hand to something that is no request.
     """
-    settings = {name: _decoded(value) for name, value in record.items() if name != "config"}
-    settings |= {name: value for name, value in replaced.items() if value is not None}
+    given = {name: value for name, value in replaced.items() if value is not None}
+    settings = {name: _decoded(value) for name, value in record.items() if name != "config"} | given
     missing = [
         Missing(name, value["object"])
-        for name, value in settings.items()
-        if isinstance(value, Mapping) and "object" in value
+        for name, value in record.items()
+        if isinstance(value, Mapping) and "object" in value and name not in given
     ]
+    if "backend" in given:
+        settings["workers"] = None  # those of the backend that was used then
     for item in missing:
         settings[item.name] = STAND_INS.get(item.name, item)
     try:
@@ -116,7 +118,7 @@ def _encoded(name: str, value: Any) -> Any:
     if name in OBJECTS and not isinstance(value, (str, Mapping, type(None))):
         return {"object": getattr(value, "__qualname__", None) or type(value).__qualname__}
     if isinstance(value, Mapping):
-        return {key: _encoded("", item) for key, item in value.items()}
+        return {"parameters": {key: _encoded("", item) for key, item in value.items()}}
     if isinstance(value, tuple):
         return {"range": [_encoded("", item) for item in value]}
     if isinstance(value, list):
@@ -125,8 +127,10 @@ def _encoded(name: str, value: Any) -> Any:
 
 
 def _decoded(value: Any) -> Any:
-    if isinstance(value, Mapping) and set(value) == {"range"}:
-        return tuple(value["range"])
-    if isinstance(value, Mapping) and "object" not in value:
-        return {key: _decoded(item) for key, item in value.items()}
-    return value
+    match value:
+        case {"range": ends}:
+            return tuple(ends)
+        case {"parameters": parameters}:
+            return {key: _decoded(item) for key, item in parameters.items()}
+        case _:
+            return value

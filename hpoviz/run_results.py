@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import abc
 import contextlib
-import json
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ExportError, StoreError
 from hpoviz.events import TestEvaluated
 from hpoviz.models.model_config import ModelConfig
+from hpoviz.models.saved_model import load_model
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_model import as_probabilities
 from hpoviz.results import TestScore, TrialResult
@@ -111,12 +110,8 @@ class RunResults(abc.ABC):
     @property
     def best_model(self) -> keras.Model:
         """The best trial's own model with the weights of its best epoch, compiled, loaded anew at each call."""
-        model = self.best_trial.model
-        with zipfile.ZipFile(self.best_trial.model_path) as file:
-            saved_as = json.loads(file.read("config.json"))["compile_config"]
-        if saved_as:  # the user's own models are saved compiled, with an optimizer that has not been used
-            model.compile_from_config(saved_as)
-        else:
+        model = load_model(self.best_trial.model_path, compiled=True)
+        if not model.compiled:  # the user's own models are saved compiled
             self._best_config().compile(model)
         return model
 

@@ -11,6 +11,7 @@ import pandas as pd
 
 from hpoviz import _html
 from hpoviz.errors import StoreError
+from hpoviz.models.saved_model import load_model
 from hpoviz.progress import trial_line
 from hpoviz.results import FINISHED, Epoch, TrialResult
 
@@ -103,9 +104,7 @@ class Trial:
     @property
     def model(self) -> keras.Model:
         """The trained Keras model with the weights of its best epoch, loaded anew at each call."""
-        import keras
-
-        return keras.saving.load_model(self.model_path, compile=False, safe_mode=True)
+        return load_model(self.model_path)
 
     def __repr__(self) -> str:
         return f"<{trial_line(self.result)}>"

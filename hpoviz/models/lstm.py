@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -11,17 +10,13 @@ import numpy as np
 from hpoviz.data.info import DataInfo
 from hpoviz.data.text import UNKNOWN
 from hpoviz.models.dense_head import DenseHeadConfig
-from hpoviz.models.text_input import taking_texts
+from hpoviz.models.text_input import end_mask, taking_texts
 from hpoviz.search.parameter import parameter
 
 if TYPE_CHECKING:
     import keras
 
 __all__ = ["LstmConfig"]
-
-# Keras warns that the maximum over the words does not pass the mask on. Nothing behind it needs one, and an LSTM writes
-# zeros at padding: a text with any has a maximum of at least zero, however much there is.
-warnings.filterwarnings("ignore", "Layer 'max_over_words' .* does not support masking", UserWarning)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,8 +105,7 @@ class LstmConfig(DenseHeadConfig):
         choices=(0.0,),
         valid=(0.0, 0.95),
         help="Share of the memory switched off at random from word to word in training. Works against overfitting, "
-        "but is slow and rules out the fast kernels of a GPU: a search leaves it at 0 unless you name values, such as "
-        "[0.0, 0.2].",
+        "but is slow and rules out the fast kernels of a GPU: a search leaves it at 0 unless you name a range.",
     )
     num_layers_dense: int = parameter(
         0,
@@ -187,7 +181,9 @@ class LstmConfig(DenseHeadConfig):
         if self.sequence_pooling == "average":
             model.add(layers.GlobalAveragePooling1D(name="average_over_words"))
         elif self.sequence_pooling == "max":
-            model.add(layers.GlobalMaxPooling1D(name="max_over_words"))
+            maximum = layers.GlobalMaxPooling1D(name="max_over_words")
+            end_mask(maximum)
+            model.add(maximum)
         self.add_head(model, info)
         return model
 

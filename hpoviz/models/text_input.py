@@ -9,7 +9,15 @@ from hpoviz.data.info import DataInfo
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["taking_texts"]
+__all__ = ["end_mask", "taking_texts"]
+
+
+def end_mask(pooling: keras.Layer) -> None:
+    """Let the mask of the padding end at a pooling by maximum, without the warning that Keras gives there.
+
+    It may end: nothing behind needs it, and an LSTM writes zeros at padding.
+    """
+    pooling.supports_masking, pooling.compute_mask = True, lambda *_, **__: None
 
 
 def taking_texts(model: keras.Model, info: DataInfo, *, tokens: int, words: int) -> keras.Model:

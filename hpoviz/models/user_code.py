@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 import pickle
@@ -81,8 +82,8 @@ def pack_user_code(build_model: Callable[..., Any] | None, callbacks: Sequence[A
     if len(code) > MOST_BYTES:
         raise ConfigError(
             f"build_model and callbacks carry {len(code) / 1e6:.1f} MB of data to every worker, more than "
-            f"{MOST_BYTES / 1e6:.0f} MB{_largest(build_model)}. Use its second argument, data, and load what is large "
-            "inside the function."
+            f"{MOST_BYTES / 1e6:.0f} MB{_largest(build_model, len(code))}. "
+            "Use its second argument, data, and load what is large inside the function."
         )
     return code
 
@@ -107,7 +108,13 @@ def _registered_objects() -> dict[str, Any]:
 
 def _importable(thing: Any) -> bool:
     """Tell whether a worker finds it by importing its module: it is registered there then."""
-    return getattr(thing, "__module__", "__main__") != "__main__"
+    home = sys.modules.get(getattr(thing, "__module__", "__main__"))
+    if home is None or home.__name__ == "__main__":
+        return False
+    found: Any = home
+    for name in getattr(thing, "__qualname__", "").split("."):
+        found = getattr(found, name, None)
+    return found is thing
 
 
 def _register(objects: Mapping[str, Any]) -> None:
@@ -122,14 +129,15 @@ def _register(objects: Mapping[str, Any]) -> None:
                 keras.saving.get_custom_objects()[name] = thing
 
 
-def _largest(function: Callable[..., Any] | None) -> str:
-    """Say which variable that a function uses is the largest."""
-    if function is None:
-        return ""
+def _largest(function: Callable[..., Any] | None, total: int) -> str:
+    """Name the variable that makes up most of what a function carries, if there is one."""
     try:
-        used = inspect.getclosurevars(function)
+        used = inspect.getclosurevars(function)  # type: ignore[arg-type]  # None is a TypeError as well
     except TypeError:  # no plain function
         return ""
-    sizes = {name: len(_packed(name, value)) for name, value in {**used.globals, **used.nonlocals}.items()}
-    name = max(sizes, key=lambda key: sizes[key], default="")
-    return f", most of it the variable {name!r} ({sizes[name] / 1e6:.1f} MB)" if name else ""
+    for name, value in {**used.globals, **used.nonlocals}.items():
+        with contextlib.suppress(ConfigError):  # a global that only shares its name with an attribute
+            size = len(_packed(name, value))
+            if size > total / 2:
+                return f", most of it the variable {name!r} ({size / 1e6:.1f} MB)"
+    return ""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,8 +14,9 @@ import numpy as np
 
 from hpoviz.data.info import DataInfo
 from hpoviz.data.text import to_tokens
-from hpoviz.errors import ConfigError, ModelBuildError
+from hpoviz.errors import ConfigError, ModelBuildError, StoreError
 from hpoviz.models.model_config import ModelConfig
+from hpoviz.models.saved_model import load_model
 from hpoviz.models.text_input import taking_texts
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.search.parameter import Parameter
@@ -31,6 +33,7 @@ COMPILE_ADVICE = (
     'Call model.compile(optimizer=…, loss="sparse_categorical_crossentropy", metrics=["accuracy"]) before returning it'
 )
 
+COLOUR = re.compile("\x1b\\[[0-9;]*m")
 BuildModel = Callable[[dict[str, Any], DataInfo], Any]
 
 
@@ -98,13 +101,17 @@ class UserModel(TrialModel):
 
     def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
         """Build the model anew with the weights of the trained one; for texts behind a TextVectorization."""
+        import keras
+
         twin = self.build(info)
         twin.set_weights(model.get_weights())
         if info.kind != "text":
             return twin
+        compiled_as = twin.get_compile_config()
+        if type(twin).__name__ == "Functional":
+            twin = keras.Model(twin.inputs, twin.outputs, name=twin.name)  # uncompiled: the whole is compiled below
         texts = taking_texts(twin, info, tokens=len(info.vocabulary) + 2, words=info.input_shape[0])
-        optimizer = type(twin.optimizer).from_config(twin.optimizer.get_config())
-        texts.compile(optimizer=optimizer, loss=twin.loss, metrics=["accuracy"])
+        texts.compile_from_config(compiled_as)
         return texts
 
 
@@ -181,18 +188,18 @@ def _check_output(built: keras.Model, x: np.ndarray, y: np.ndarray, info: DataIn
 
 
 def _check_saving(model: UserModel, built: keras.Model, raw: np.ndarray, x: np.ndarray, info: DataInfo) -> None:
-    import keras
-
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.keras"
         try:
             model.export(built, info).save(path)
-            loaded = keras.saving.load_model(path, compile=False, safe_mode=True)
+            loaded = load_model(path, compiled=True)
         except Exception as error:
+            said = _said(error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error)
             raise ConfigError(
-                f"The model of build_model cannot be saved and loaded back: {_said(error)}. Give layers of your own a "
-                "get_config and decorate them with @keras.saving.register_keras_serializable(); write a layer of your "
-                "own instead of a Lambda layer, which Keras does not load safely."
+                f"The model of build_model cannot be saved and loaded back: {said}. Give layers, losses and metrics of "
+                "your own a get_config, unless they are functions, and decorate them with "
+                "@keras.saving.register_keras_serializable(); write a layer of your own instead of a Lambda layer, "
+                "which Keras does not load safely."
             ) from error
     before, after = built.predict(x, verbose=0), loaded.predict(_as_tensor(raw), verbose=0)
     if not np.allclose(before, after, rtol=1e-3, atol=1e-4):
@@ -212,7 +219,8 @@ def _as_tensor(samples: np.ndarray) -> Any:
     return tf.constant(samples.tolist())
 
 
-def _said(error: Exception) -> str:
-    """Return the first lines of an error: Keras adds many to its own."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {' '.join(lines[:4])[:600]}".rstrip(".")
+def _said(error: BaseException) -> str:
+    """Return the first and the last lines of an error, where Keras and TensorFlow name the cause, without colours."""
+    lines = [line.strip() for line in COLOUR.sub("", str(error)).splitlines() if line.strip()]
+    told = lines if len(lines) <= 4 else [*lines[:1], "…", *lines[-3:]]
+    return f"{type(error).__name__}: {' '.join(line[:300] for line in told)}".rstrip(".")

@@ -13,6 +13,7 @@ from hpoviz import _html
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import StoreError
 from hpoviz.models.model_config import ModelConfig
+from hpoviz.models.saved_model import load_model
 from hpoviz.models.trial_model import ModelFamily
 from hpoviz.results import FINISHED, TrialResult
 from hpoviz.running.job_runner import Job
@@ -221,9 +222,7 @@ class FinalModel:
     @property
     def model(self) -> keras.Model:
         """The Keras model, loaded anew at each call."""
-        import keras
-
-        return keras.saving.load_model(self.path, compile=False, safe_mode=True)
+        return load_model(self.path)
 
     def save(self, path: str | Path) -> Path:
         """Copy the model to a path that ends in ``.keras``; ConfigError for another suffix, StoreError if it fails."""

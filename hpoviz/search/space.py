@@ -15,6 +15,7 @@ from hpoviz.search.parameter import Parameter
 
 __all__ = ["CustomSpace", "Domain", "SearchSpace", "Suggester", "own_parameters"]
 
+LARGEST = 1e300  # the size of a range must be a number too
 LOG_FROM = 100  # a range whose end is so many times its beginning is searched by orders of magnitude
 Misfit = Callable[[Mapping[str, Any]], str | None]
 
@@ -291,14 +292,15 @@ def own_parameters(wish: Any, declared: Mapping[str, Parameter]) -> dict[str, Pa
     """
     if not isinstance(wish, Mapping):
         return {}
-    own = {name: value for name, value in wish.items() if name not in declared}
+    own = {name: _plain(value) for name, value in wish.items() if name not in declared}
     problems = [
         problem
         for name, value in own.items()
         for item in (value if isinstance(value, (list, tuple)) else [value])
         for problem in _own_problems({name: item})
     ]
-    problems += [f"search_space: {name} has no choices." for name, value in own.items() if value in ([], ())]
+    empty = [name for name, value in own.items() if isinstance(value, (list, tuple)) and not value]
+    problems += [f"search_space: {name} has no choices. Give at least one." for name in empty]
     if problems:
         raise ConfigError("\n".join(dict.fromkeys(problems)))
     return {name: _own_parameter(name, value) for name, value in own.items()}
@@ -323,13 +325,17 @@ def _own_problems(values: Mapping[Any, Any]) -> Iterator[str]:
     for name, value in values.items():
         if not isinstance(name, str):
             yield f"search_space: the name of a parameter must be a string. Got {name!r}."
-        elif not isinstance(value, (bool, int, float, str, type(None))) or value != value:
+        elif not isinstance(value, (bool, int, float, str, type(None))):
             yield f"search_space: {name} must be a number, a string, True, False or None. Got {value!r}."
+        elif isinstance(value, float) and not abs(value) <= LARGEST:
+            yield f"search_space: {name} must be finite, at most {LARGEST:g} in size. Got {value!r}."
 
 
 def _plain(value: Any) -> Any:
-    """Return a NumPy scalar as Python's."""
-    return value.item() if isinstance(value, np.generic) else value
+    """Return NumPy scalars as Python's, also inside a list or tuple; an array becomes a list."""
+    if isinstance(value, (list, tuple)):
+        return type(value)(_plain(item) for item in value)
+    return value.tolist() if isinstance(value, np.generic | np.ndarray) else value
 
 
 def _declared_domain(item: Parameter) -> Domain:
@@ -358,7 +364,7 @@ def _range_domain(item: Parameter, low: Any, high: Any) -> Domain:
         raise ConfigError(
             f"search_space: the range of {item.name} is upside down: ({low!r}, {high!r}). Write ({high!r}, {low!r})."
         )
-    if item.choices is not None:
+    if item.choices is not None and (len(item.choices) > 1 or item.valid is None):
         inside = tuple(choice for choice in item.choices if _is_number(choice) and low <= choice <= high)
         if not inside:
             choices = ", ".join(map(repr, item.choices))

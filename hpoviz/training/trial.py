@@ -87,7 +87,7 @@ class _Trial:
             self._tell_failed("out_of_memory", reason, details=str(error))
         except HpovizError as error:
             self._tell_failed("error", str(error))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # a callback may call sys.exit: the worker has more to do
             self._tell_failed("error", f"{type(error).__name__}: {error}", details=traceback.format_exc())
 
     def _train(self) -> None:
