@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+import warnings
 
 import keras
 import numpy as np
@@ -15,7 +16,7 @@ from keras import layers
 
 import hpoviz
 from hpoviz.backends.local import LocalBackend
-from hpoviz.errors import ConfigError, ExportError
+from hpoviz.errors import ConfigError, ExportError, StoreError
 from hpoviz.events import WorkerLost, event_from_json
 from tests.conftest import SMALL_SPACE
 
@@ -541,3 +542,118 @@ def test_a_model_of_the_users_own_is_trained_inline_as_it_is_in_a_worker(search,
     assert opt.best_params == first.params
     assert opt.best_trial.result.loss == pytest.approx(first.result.loss, rel=1e-3)
     assert not math.isnan(first.result.loss)
+
+
+def test_an_own_loss_that_cannot_be_loaded_back_is_found_before_the_search(stripes):
+    def my_loss(y, outputs):
+        return keras.losses.sparse_categorical_crossentropy(y, outputs)
+
+    def build_model(params, data):
+        model = keras.Sequential([layers.Input(data.input_shape), layers.Flatten(), layers.Dense(2, "softmax")])
+        model.compile("adam", my_loss, metrics=["accuracy"])
+        return model
+
+    with pytest.raises(ConfigError, match=r"cannot be saved and loaded back: .*my_loss.* layers, losses and metrics"):
+        hpoviz.Optimizer(stripes, build_model=build_model, search_space={})
+
+
+def linear(params, data):
+    model = keras.Sequential([layers.Input(data.input_shape), layers.Flatten(), layers.Dense(2, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+@pytest.mark.parametrize("name", ["range", "object", "parameters"])
+def test_parameters_of_any_name_survive_reopening(stripes, run_dir, name):
+    space = {name: (1, 3), "other": [1, None, "a"]}
+    settings = {"build_model": linear, "search_space": space, "epochs": 1, "backend": "inline"}
+    opt = hpoviz.Optimizer(stripes, trials=1, seed=0, run_dir=run_dir, **settings)
+    opt.run()
+    again = hpoviz.open_run(run_dir, data=stripes, build_model=linear)
+    assert again.request.search_space == space
+    again.run(more_trials=1)
+    assert len(again.results) == 2
+
+
+@pytest.mark.parametrize(
+    ("space", "message"),
+    [
+        ({"u": [math.inf]}, "u must be finite"),
+        ({"u": (0.0, math.inf)}, "u must be finite"),
+        ({"u": np.array([])}, "u has no choices"),
+        (5, "search_space must be a dictionary or a function"),
+        ([1], "search_space must be a dictionary or a function"),
+    ],
+)
+def test_a_space_that_cannot_work_is_refused(stripes, space, message):
+    with pytest.raises(ConfigError, match=message):
+        hpoviz.Optimizer(stripes, build_model=linear, search_space=space)
+
+
+def test_numpy_values_are_taken_as_pythons(stripes):
+    space = {"a": np.array([16, 32]), "b": (np.int64(1), np.int64(5)), "c": np.float64(2.0)}
+    opt = hpoviz.Optimizer(stripes, build_model=linear, search_space=space)
+    assert [row["searched"] for row in opt._problem.space.describe()][:3] == ["16 | 32", "1 to 5", "fixed: 2.0"]
+
+
+def test_a_run_goes_on_with_another_backend_than_it_began_with(stripes, run_dir):
+    settings = {"build_model": linear, "search_space": {}, "epochs": 1}
+    hpoviz.Optimizer(stripes, trials=1, seed=0, workers=2, run_dir=run_dir, **settings).run()
+    again = hpoviz.open_run(run_dir, data=stripes, build_model=linear, backend="inline")
+    again.run(more_trials=1)
+    assert again.results["state"].tolist() == ["finished", "finished"]
+
+
+class Exits(keras.callbacks.Callback):
+    def on_train_begin(self, logs=None):
+        sys.exit(3)
+
+
+@pytest.mark.parametrize("backend", ["inline", "local"])
+def test_a_callback_that_exits_fails_its_trial_alone(stripes, run_dir, backend):
+    opt = hpoviz.Optimizer(
+        stripes, trials=2, seed=0, backend=backend, callbacks=[Exits()], search_space=SMALL_SPACE, run_dir=run_dir
+    )
+    opt.run()
+    assert opt.results["reason"].tolist() == ["SystemExit: 3", "SystemExit: 3"]
+
+
+def test_a_model_with_layers_that_are_not_known_here_says_what_to_do(stripes, run_dir):
+    @keras.saving.register_keras_serializable("gone")
+    class Double(layers.Layer):
+        def call(self, x):
+            return 2 * x
+
+    def build_model(params, data):
+        stack = [layers.Input(data.input_shape), Double(), layers.Flatten(), layers.Dense(2, "softmax")]
+        model = keras.Sequential(stack)
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+        return model
+
+    opt = hpoviz.Optimizer(
+        stripes, trials=1, epochs=1, seed=0, build_model=build_model, search_space={}, run_dir=run_dir
+    )
+    opt.run()
+    assert opt.best_model.compiled  # made in a function of an imported module, it came to the worker by value
+    keras.saving.get_custom_objects().pop("gone>Double")
+    with pytest.raises(StoreError, match=r"cannot be loaded: .*Double.* import or define them first"):
+        hpoviz.open_run(run_dir, data=stripes).best_model.summary()
+
+
+def test_other_metrics_of_a_text_model_are_kept(run_dir):
+    def build_model(params, data):
+        inputs = layers.Input(data.input_shape, dtype="int32")
+        hidden = layers.GlobalAveragePooling1D()(layers.Embedding(len(data.vocabulary) + 2, 4)(inputs))
+        model = keras.Model(inputs, layers.Dense(data.num_classes, "softmax")(hidden))
+        top = keras.metrics.SparseTopKCategoricalAccuracy(2, name="top")
+        model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy", top])
+        return model
+
+    data = hpoviz.Dataset.from_arrays(GOOD * 8 + BAD * 8, [1] * 40 + [0] * 40)
+    opt = hpoviz.Optimizer(data, trials=1, epochs=1, seed=0, backend="inline", build_model=build_model, search_space={})
+    opt.run()
+    texts = keras.ops.convert_to_tensor(GOOD[:2])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        model = opt.best_model
+    assert set(model.evaluate(texts, np.array([1, 1]), verbose=0, return_dict=True)) == {"loss", "accuracy", "top"}

@@ -58,7 +58,7 @@ def load_model(path: Path, *, compiled: bool = False) -> keras.Model:
 
 
 def _reason(error: Exception) -> str:
-    """Return the first line of an error, or of what caused it: the rest of Keras' errors is configuration."""
-    cause = error.__cause__ or error
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{type(cause).__name__}: {lines[0][:400] if lines else 'no reason given.'}"
+    """Return what an error says, less the configuration that Keras prints around the cause that it met."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["no reason given."]
+    met = [line for line in lines if line.startswith("Exception encountered:")]
+    return f"{type(error).__name__}: {(met or lines)[-1 if met else 0][:400]}"
