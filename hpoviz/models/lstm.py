@@ -10,8 +10,9 @@ import numpy as np
 from hpoviz.data.info import DataInfo
 from hpoviz.data.text import UNKNOWN
 from hpoviz.models.dense_head import DenseHeadConfig
+from hpoviz.models.model_config import ModelConfig
 from hpoviz.models.text_input import end_mask, taking_texts
-from hpoviz.search.parameter import parameter
+from hpoviz.search.parameter import parameter, varied
 
 if TYPE_CHECKING:
     import keras
@@ -107,14 +108,17 @@ class LstmConfig(DenseHeadConfig):
         help="Share of the memory switched off at random from word to word in training. Works against overfitting, "
         "but is slow and rules out the fast kernels of a GPU: a search leaves it at 0 unless you name a range.",
     )
-    num_layers_dense: int = parameter(
+    num_layers_dense: int = varied(
+        DenseHeadConfig,
+        "num_layers_dense",
         0,
         search=(0, 1),
-        valid=(0, 16),
         help="How many fully connected layers sit between the LSTM and the output. An LSTM seldom needs one; several "
         "in a row keep training at chance for many epochs.",
     )
-    optimizer: str = parameter(
+    optimizer: str = varied(
+        ModelConfig,
+        "optimizer",
         "adam",
         choices=("adam", "adamw", "rmsprop"),
         also=("sgd",),
@@ -122,40 +126,15 @@ class LstmConfig(DenseHeadConfig):
         "step size, so that rare words are learnt too. SGD takes one step size for all and hardly moves a word that "
         "is seen seldom; it is tried only if you ask for it.",
     )
-    learning_rate: float = parameter(
-        5e-3,
-        search=(2e-3, 1e-2),
-        valid=(1e-8, 1e6),
-        log=True,
-        help="How far each step moves the weights: the parameter that matters most. Too small, and training crawls; "
-        "too large, and the loss jumps about or becomes NaN.",
-    )
-    learning_rate_schedule: str = parameter(
-        "cosine",
-        choices=("constant", "cosine", "exponential", "reduce_on_plateau"),
-        help="How the learning rate changes over the epochs: large steps find the right valley, small steps its floor. "
-        "Cosine falls smoothly to zero, exponential by a factor each epoch, reduce_on_plateau halves it when the "
-        "validation loss has not fallen for three epochs.",
-    )
-    batch_size: int = parameter(
-        64,
-        choices=(64, 128),
-        valid=(1, 65536),
-        help="How many samples are looked at before each step. Small batches are noisy, which can help to "
-        "generalise, and slow; large ones are smooth and fast and want a larger learning rate.",
-    )
-    epochs: int = parameter(
-        16,
-        search=(10, 20),
-        valid=(1, 100_000),
-        help="How often training goes through all training samples. Too few underfit; more cost time and end in "
-        "overfitting, against which training stops early when validation accuracy no longer rises.",
-    )
-    l2: float = parameter(
+    learning_rate: float = varied(ModelConfig, "learning_rate", 5e-3, search=(2e-3, 1e-2))
+    learning_rate_schedule: str = varied(ModelConfig, "learning_rate_schedule", "cosine")
+    batch_size: int = varied(ModelConfig, "batch_size", 64, choices=(64, 128))
+    epochs: int = varied(ModelConfig, "epochs", 16, search=(10, 20))
+    l2: float = varied(
+        ModelConfig,
+        "l2",
         1e-5,
         search=(1e-6, 1e-4),
-        valid=(0.0, 10.0),
-        log=True,
         help="A penalty on large weights in the loss: more makes a smoother, simpler model. It also pulls the gates of "
         "an LSTM shut: above about 0.001 training can stay at chance.",
     )

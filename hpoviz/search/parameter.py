@@ -11,7 +11,7 @@ from typing import Any
 
 from hpoviz.errors import ConfigError
 
-__all__ = ["Condition", "Parameter", "at_least", "one_of", "parameter", "parameters_of"]
+__all__ = ["Condition", "Parameter", "at_least", "one_of", "parameter", "parameters_of", "varied"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -148,15 +148,39 @@ def parameter(
     return dataclasses.field(default=default, metadata={"hyperparameter": declared | {"when": conditions}})
 
 
+def varied(base: type, name: str, default: Any, **changes: Any) -> Any:
+    """Declare a parameter of a parent anew with another default, and with other arguments where they are given.
+
+    Examples
+    --------
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class Tiny:
+    ...     units: int = parameter(8, search=(4, 64), help="Width of the layer.")
+    >>> @dataclasses.dataclass(frozen=True, kw_only=True)
+    ... class Wide(Tiny):
+    ...     units: int = varied(Tiny, "units", 32)
+    >>> parameters_of(Wide)["units"].default, parameters_of(Wide)["units"].help
+    (32, 'Width of the layer.')
+    """
+    (field,) = [field for field in dataclasses.fields(base) if field.name == name]
+    return parameter(default, **{**field.metadata["hyperparameter"], **changes})
+
+
 def parameters_of(cls: type) -> dict[str, Parameter]:
-    """Return the parameters declared by a dataclass, by name: its own first, then its parents', nearest first."""
+    """Return the parameters declared by a dataclass, by name: its own first, then its parents', nearest first.
+
+    One that varies a parent's stands where the parent's stood.
+    """
     found = [
         Parameter(name=field.name, default=field.default, **field.metadata["hyperparameter"])
         for field in dataclasses.fields(cls)
         if "hyperparameter" in field.metadata
     ]
     home = {
-        name: level for level, base in reversed([*enumerate(cls.__mro__)]) for name in inspect.get_annotations(base)
+        name: level
+        for level, base in enumerate(cls.__mro__)
+        if dataclasses.is_dataclass(base)
+        for name in inspect.get_annotations(base)
     }
     found.sort(key=lambda item: home[item.name])
     return {item.name: item for item in found}
