@@ -44,6 +44,8 @@ def test_json_form():
         "seed": 5,
         "architecture": "cnn",
         "params": {"filters": 8},
+        "data": "search",
+        "learning_rates": None,
         "early_stopping_patience": None,
         "max_parameters": None,
         "max_trial_minutes": None,

@@ -68,7 +68,7 @@ class TestLocalBackend(BackendContract):
     def test_close_leaves_no_process_and_no_shared_data(self, harness):
         workers = workers_of(os.getpid())
         assert len(workers) == 2
-        assert (harness.folder / "data" / "x_train.npy").is_file()
+        assert (harness.folder / "data" / "search" / "x_train.npy").is_file()
         harness.backend.close()
         assert wait_until_gone(workers, 5)
         assert not (harness.folder / "data").exists()
