@@ -148,10 +148,11 @@ def table_lines(table: TrialTable) -> list[str]:
 
 def trial_line(trial: TrialResult) -> str:
     """Say in one line how a trial ended."""
-    planned = f" ({trial.origin})" if trial.origin in PLANNED else ""
-    title = (
-        f"trial {trial.number}{planned}" if planned or trial.origin == SEARCH else trial.origin
-    )  # that of a job's step
+    title = f"trial {trial.number}"
+    if trial.origin in PLANNED:
+        title += f" ({trial.origin})"
+    elif trial.origin != SEARCH:  # a job's training says what it repeats
+        title = trial.origin
     parts = [f"{title}: {trial.state}"]
     if trial.score is not None:
         parts.append(f"accuracy {trial.score:.4f}")

@@ -31,7 +31,8 @@ WORKER_MEMORY = 1.5e9  # bytes: 0.7 GB of TensorFlow and room for data and weigh
 MEMORY_SHARE = 0.8  # of the machine's memory, for all workers together
 MOST_GROWTH = 0.5e9  # bytes: TensorFlow keeps some of every trial, so a worker that has grown by this is replaced
 EXIT_WAIT_S = 2.0
-# A worker imports from the folders that its parent imports from, and from no current directory (-P).
+# A worker imports from the folders that its parent imports from, after those of its Python: a file of the user's that
+# has the name of a standard module does no harm (-P keeps the current directory from the first place).
 BOOT = """import sys
 sys.path.extend(path for path in sys.argv[3:] if path not in sys.path)
 from hpoviz.backends.local_worker import main

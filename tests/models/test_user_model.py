@@ -406,12 +406,12 @@ def without_input(params, data):
 
 @pytest.mark.parametrize("build_model", [dense, functional, logits, regularised, named_metric, without_input])
 def test_good_models_of_images_pass_the_check(stripes, build_model):
-    check(build_model, stripes)
+    assert check(build_model, stripes) is None
 
 
 @pytest.mark.parametrize("build_model", [embedding, functional_embedding])
 def test_good_models_of_texts_pass_the_check(texts, build_model):
-    check(build_model, texts)
+    assert check(build_model, texts) is None
 
 
 def test_a_registered_subclass_of_keras_model_passes_the_check(stripes):
@@ -427,7 +427,7 @@ def test_a_registered_subclass_of_keras_model_passes_the_check(stripes):
         def get_config(self):
             return {**super().get_config(), "classes": self.classes}
 
-    check(lambda params, data: compiled(Net(data.num_classes)), stripes)
+    assert check(lambda params, data: compiled(Net(data.num_classes)), stripes) is None
 
 
 def test_an_error_of_the_function_is_told_with_its_parameters(stripes):
