@@ -62,7 +62,7 @@ class Optimizer(RunJobs):
     def __init__(self, data: Dataset | str = "digits", **settings: Any) -> None:
         request = OptimizationRequest.from_keywords(settings)
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
-        self._set_up(request, _dataset(data), seed)
+        self._set_up(request, data, seed)
         self._folder = new_run_dir(self.data.name) if request.run_dir is None else Path(request.run_dir)
         check_run_dir(self._folder)
 
@@ -83,12 +83,15 @@ class Optimizer(RunJobs):
             opt._wanted = state.wanted or request.trials
         return opt
 
-    def _set_up(self, request: OptimizationRequest, data: Dataset, seed: int, architecture: str | None = None) -> None:
-        self.request, self.data, self.seed = request, data, seed
-        self._problem = SearchProblem(request, data, seed, architecture)
+    def _set_up(
+        self, request: OptimizationRequest, data: Dataset | str, seed: int, architecture: str | None = None
+    ) -> None:
+        self._backend = _backend(request)
+        self._backend.warm_up()  # first, as it takes seconds in which there is much to do here
+        self.request, self.data, self.seed = request, _dataset(data), seed
+        self._problem = SearchProblem(request, self.data, seed, architecture)
         make_sampler(request.sampler, seed, request.config.startup_trials)
         make_pruner(request.pruner)
-        self._backend = _backend(request)
         self._log = None  # from the start on, when the run is on disk
         self._record = {}
         self._missing: list[Missing] = []

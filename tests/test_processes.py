@@ -10,7 +10,7 @@ import psutil
 import pytest
 from jupyter_client.manager import start_new_kernel
 
-from tests.backends.test_local import wait_until_gone, workers_of
+from tests.processes import preloaders_of, wait_until_gone, workers_of
 
 # No guard, as people write scripts; endless unless trials say otherwise.
 SCRIPT = """
@@ -120,7 +120,8 @@ def test_no_worker_outlives_a_parent_whose_pipe_another_process_holds(tmp_path):
     wait_for_epoch(tmp_path)
     time.sleep(1.5)
     workers = workers_of(process.pid)
-    (forked,) = [child for child in psutil.Process(process.pid).children() if child not in workers]
+    ours = preloaders_of(process.pid)
+    (forked,) = [child for child in psutil.Process(process.pid).children() if child not in ours]
     try:
         process.kill()
         process.wait()

@@ -59,6 +59,9 @@ class Backend(abc.ABC):
     def slots(self) -> int:
         """How many trials run at the same time, at least 1."""
 
+    def warm_up(self) -> None:  # noqa: B027  # optional
+        """Get ready for `open` in the background, while the user still looks; returns at once."""
+
     @abc.abstractmethod
     def open(self, context: RunContext) -> None:
         """Get ready for the trials of a run; BackendError if that fails."""

@@ -20,6 +20,7 @@ import psutil
 
 from hpoviz.backends.backend import Backend, RunContext
 from hpoviz.backends.local_worker import MEMORY_EXIT
+from hpoviz.backends.preloader import Preloader, WorkerProcess, shared_preloader
 from hpoviz.errors import BackendProtocol, BackendUnavailable, ConfigError
 from hpoviz.events import SlotChanged, TerminalEvent, TrialCancelled, TrialEvent, WorkerLost, event_from_json
 from hpoviz.trial_spec import TrialSpec
@@ -46,18 +47,42 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
+def has_gpu() -> bool:
+    """Tell whether workers will find an NVIDIA GPU."""
+    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and Path("/dev/nvidia0").exists()
+
+
 def default_workers() -> int:
     """Return one worker a core up to four, fewer where memory is short, and one where there is a GPU."""
-    if os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and Path("/dev/nvidia0").exists():
+    if has_gpu():
         return 1
     fitting = int(psutil.virtual_memory().available / WORKER_MEMORY)
     return max(1, min(available_cores(), MOST_DEFAULT_WORKERS, fitting))
 
 
+def environment(threads: int) -> dict[str, str]:
+    """Return the environment of a worker that may use so many threads to compute."""
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+    names = ("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS")
+    return {**quiet, **os.environ, "KERAS_BACKEND": "tensorflow"} | dict.fromkeys(names, str(threads))
+
+
+def folders() -> list[str]:
+    """Return where workers import from: hpoviz's own home, and the folders of this process."""
+    here = [str(Path(path).absolute()) for path in sys.path]  # "" is the current one, as in a notebook
+    return [str(Path(__file__).resolve().parents[2]), *here]
+
+
+def preloader() -> Preloader:
+    """Return the process that has imported TensorFlow, or is about to."""
+    # With one thread, as NumPy's own would be lost in a fork; TensorFlow starts its threads in the workers.
+    return shared_preloader(environment(threads=1), folders())
+
+
 class LocalBackend(Backend):
     """Runs trials in worker processes that import TensorFlow once and then take trial after trial.
 
-    A worker is a plain subprocess that imports hpoviz and nothing of the user's ``__main__``, so scripts without a
+    A worker is a process that imports hpoviz and nothing of the user's ``__main__``, so scripts without a
     guard, ``python -`` and notebooks all work. With several workers each gets its share of the cores as math
     threads. Workers end when this process ends, however it ends.
 
@@ -70,11 +95,15 @@ class LocalBackend(Backend):
     worker_memory_gb : float, optional
         A worker that uses more memory of its own is ended, and its trial counts as one whose worker died. None: an
         equal share of 80% of the machine's memory.
+    preload : bool, optional
+        Whether a process of hpoviz imports TensorFlow as soon as there is an `Optimizer`, and workers are forked from
+        it: they start at once and share that memory. None: on Linux without a GPU; elsewhere it cannot be had.
 
     Raises
     ------
     ConfigError
-        `workers` is not a whole number of at least 1, or `worker_memory_gb` not a number above 0.
+        `workers` is not a whole number of at least 1, `worker_memory_gb` not a number above 0, or `preload` asks for
+        what this system cannot do.
 
     Examples
     --------
@@ -82,12 +111,18 @@ class LocalBackend(Backend):
     2
     """
 
-    def __init__(self, workers: int | None = None, *, worker_memory_gb: float | None = None) -> None:
+    def __init__(
+        self, workers: int | None = None, *, worker_memory_gb: float | None = None, preload: bool | None = None
+    ) -> None:
         if workers is not None and (isinstance(workers, bool) or not isinstance(workers, int) or workers < 1):
             raise ConfigError(f"workers must be a whole number, at least 1 (or None). Got {workers!r}.")
         known = worker_memory_gb is None or (type(worker_memory_gb) in (int, float) and worker_memory_gb > 0)
         if not known:
             raise ConfigError(f"worker_memory_gb must be a number above 0 (or None). Got {worker_memory_gb!r}.")
+        can_preload = sys.platform == "linux" and not has_gpu()
+        if preload not in (None, True, False) or (preload and not can_preload):
+            raise ConfigError(f"preload must be None or False, or True on Linux without a GPU. Got {preload!r}.")
+        self._preload = can_preload if preload is None else preload
         self._slots = workers or default_workers()
         share = MEMORY_SHARE * psutil.virtual_memory().total / self._slots
         self._memory_limit = int(share if worker_memory_gb is None else 1e9 * worker_memory_gb)
@@ -98,6 +133,11 @@ class LocalBackend(Backend):
     def slots(self) -> int:
         """The number of workers."""
         return self._slots
+
+    def warm_up(self) -> None:
+        """Have TensorFlow imported, where that can be done ahead."""
+        if self._preload and sys.executable:
+            preloader()
 
     def open(self, context: RunContext) -> None:
         """Write the data where the workers can map it, and start them."""
@@ -152,13 +192,13 @@ class LocalBackend(Backend):
 
     def _start_worker(self, slot: int) -> _Worker:
         threads = max(1, available_cores() // self._slots)
-        return _Worker(slot, threads, self._memory_limit, self._opened)
+        return _Worker(slot, threads, self._memory_limit, self._preload, self._opened)
 
 
 class _Worker:
     """One process, its two reader threads, and the trial that it has in hand."""
 
-    def __init__(self, slot: int, threads: int, memory_limit: int, context: RunContext) -> None:
+    def __init__(self, slot: int, threads: int, memory_limit: int, preload: bool, context: RunContext) -> None:
         self._slot, self._memory_limit, self._context = slot, memory_limit, context
         self._lock = threading.Lock()
         self._spec: TrialSpec | None = None
@@ -168,7 +208,7 @@ class _Worker:
         self._stderr_tail: collections.deque[str] = collections.deque(maxlen=12)
         self._first_memory = self._memory = 0  # bytes, after the first and the latest trial
         self.was_ready = False
-        self._process = self._spawn(threads)
+        self._process = self._start(threads, preload)
         context.emit(SlotChanged(run=context.run, phase="starting TensorFlow", slot=slot))
         self._errors = threading.Thread(target=self._read_errors, daemon=True)
         self._errors.start()
@@ -238,28 +278,23 @@ class _Worker:
         last_words = "\n".join(self._stderr_tail) or "it printed nothing."
         return f"the worker process ended with exit code {code}. Its last words:\n{last_words}"
 
-    def _spawn(self, threads: int) -> subprocess.Popen[bytes]:
-        context = self._context
-        environment = {
-            "TF_CPP_MIN_LOG_LEVEL": "2",
-            "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-            **os.environ,
-            "KERAS_BACKEND": "tensorflow",
-            "OMP_NUM_THREADS": str(threads),
-            "TF_NUM_INTRAOP_THREADS": str(threads),
-            "TF_NUM_INTEROP_THREADS": str(threads),
-        }
-        folders = [str(Path(path).absolute()) for path in sys.path]  # "" is the current one, as in a notebook
-        package_home = str(Path(__file__).resolve().parents[2])
-        data = str((context.folder / "data").absolute())
-        command = [sys.executable, "-P", "-c", BOOT, data, str(self._memory_limit), package_home, *folders]
+    def _start(self, threads: int, preload: bool) -> WorkerProcess:
+        data = str((self._context.folder / "data").absolute())
+        arguments = [data, str(self._memory_limit)]
+        here = environment(threads)
         try:
+            if preload:
+                try:
+                    request = {"argv": arguments, "environment": here, "folders": folders(), "cwd": os.getcwd()}
+                    return preloader().spawn(request)
+                except OSError as error:
+                    self._context.log(f"worker {self._slot} imports TensorFlow for itself: {error}")
             return subprocess.Popen(
-                command,
+                [sys.executable, "-P", "-c", BOOT, *arguments, *folders()],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
-                env=environment,
+                env=here,
                 start_new_session=True,  # Ctrl-C in a terminal is for the parent, which stops its workers cleanly
             )
         except OSError as error:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import gc
 import json
 import os
 import queue
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import psutil
+
+from hpoviz.backends.preloader import name_process
 
 MEMORY_EXIT = 77
 WATCH_INTERVAL_S = 0.5
@@ -36,6 +39,7 @@ def main(data_folder: str, memory_limit: str) -> None:
     memory_limit : str
         Bytes of memory of its own that this process may use, as a number.
     """
+    name_process("hpoviz-worker")
     channel = _claim_stdout()
     messages: queue.Queue[dict[str, Any]] = queue.Queue()
     cancelled: set[int] = set()
@@ -58,6 +62,8 @@ def main(data_folder: str, memory_limit: str) -> None:
     def data_of(name: str) -> DataSplit:
         return DataSplit.load(Path(data_folder) / name)
 
+    gc.collect()
+    gc.freeze()  # the imported modules stay: every collection would look at them all again, some of them in each trial
     packed = messages.get()["code"]
     code = UserCode.unpack(None if packed is None else base64.b64decode(packed))
     _write(channel, json.dumps({"ready": os.getpid()}))

@@ -124,25 +124,29 @@ class CnnConfig(DenseHeadConfig):
         if reason:
             raise ModelBuildError(reason)
         layers = keras.layers
-        model = keras.Sequential(
+        flat = layers.GlobalAveragePooling2D if self.use_global_pooling else layers.Flatten
+        return keras.Sequential(  # all at once, as a Sequential builds itself anew at each add()
             [
                 layers.Input(info.input_shape),
                 layers.Rescaling(1 / info.std, -info.mean / info.std, name="standardize"),
+                *(layer for block in enumerate(self.conv_filters, start=1) for layer in self._conv_block(*block)),
+                flat(name="global_pooling" if self.use_global_pooling else "flatten"),
+                *self.head_layers(info),
             ],
             name="cnn",
         )
-        for index, filters in enumerate(self.conv_filters, start=1):
-            self._add_conv_block(model, index, filters)
-        flat = layers.GlobalAveragePooling2D if self.use_global_pooling else layers.Flatten
-        model.add(flat(name="global_pooling" if self.use_global_pooling else "flatten"))
-        self.add_head(model, info)
-        return model
 
-    def _add_conv_block(self, model: keras.Sequential, index: int, filters: int) -> None:
+    def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
+        """Return an uncompiled model of the same layers."""
+        import keras
+
+        return keras.Sequential([keras.layers.Input(info.input_shape), *model.layers], name=model.name)
+
+    def _conv_block(self, index: int, filters: int) -> list[keras.Layer]:
         from keras import layers
 
         normalize = self.use_batch_normalization
-        model.add(
+        block = [
             layers.Conv2D(
                 filters,
                 self.kernel_size,
@@ -151,12 +155,13 @@ class CnnConfig(DenseHeadConfig):
                 name=f"conv_{index}",
                 **self.weight_arguments(),
             )
-        )
+        ]
         if normalize:
-            model.add(layers.BatchNormalization(name=f"conv_{index}_normalize"))
-        model.add(layers.Activation(self.activation, name=f"conv_{index}_{self.activation}"))
+            block.append(layers.BatchNormalization(name=f"conv_{index}_normalize"))
+        block.append(layers.Activation(self.activation, name=f"conv_{index}_{self.activation}"))
         if self.pooling != "none":
             pool = layers.MaxPooling2D if self.pooling == "max" else layers.AveragePooling2D
-            model.add(pool(2, name=f"conv_{index}_pool"))
+            block.append(pool(2, name=f"conv_{index}_pool"))
         if self.dropout_conv > 0:
-            model.add(layers.Dropout(self.dropout_conv, name=f"conv_{index}_dropout"))
+            block.append(layers.Dropout(self.dropout_conv, name=f"conv_{index}_dropout"))
+        return block

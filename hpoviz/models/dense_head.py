@@ -66,16 +66,17 @@ class DenseHeadConfig(ModelConfig):
         """Units of each hidden dense layer."""
         return tuple(max(1, round(self.dense_units * self.dense_decay**i)) for i in range(self.num_layers_dense))
 
-    def add_head(self, model: keras.Sequential, info: DataInfo) -> None:
-        """Add the dense blocks and the softmax to a model that gives one vector a sample."""
+    def head_layers(self, info: DataInfo) -> list[keras.Layer]:
+        """Return the dense blocks and the softmax, for a model that gives one vector a sample."""
         from keras import layers
 
+        head = []
         for index, units in enumerate(self.dense_widths, start=1):
-            model.add(layers.Dense(units, name=f"dense_{index}", **self.weight_arguments()))
-            model.add(layers.Activation(self.activation, name=f"dense_{index}_{self.activation}"))
+            head.append(layers.Dense(units, name=f"dense_{index}", **self.weight_arguments()))
+            head.append(layers.Activation(self.activation, name=f"dense_{index}_{self.activation}"))
             if self.dropout_dense > 0:
-                model.add(layers.Dropout(self.dropout_dense, name=f"dense_{index}_dropout"))
-        model.add(layers.Dense(info.num_classes, activation="softmax", name="probabilities"))
+                head.append(layers.Dropout(self.dropout_dense, name=f"dense_{index}_dropout"))
+        return [*head, layers.Dense(info.num_classes, activation="softmax", name="probabilities")]
 
     def weight_arguments(self) -> dict[str, Any]:
         """Return the initialiser and the L2 penalty of a layer's kernel."""

@@ -149,27 +149,26 @@ class LstmConfig(DenseHeadConfig):
         from keras import Sequential, layers
 
         words = min(self.sequence_length, info.input_shape[0])
-        model = Sequential(name="lstm")
-        model.add(layers.Input((words,), dtype="int32"))
-        model.add(layers.Embedding(self._tokens(info), self.embedding_size, mask_zero=True, name="embedding"))
+        stack = [
+            layers.Input((words,), dtype="int32"),
+            layers.Embedding(self._tokens(info), self.embedding_size, mask_zero=True, name="embedding"),
+        ]
         if self.dropout_words > 0:
-            model.add(layers.Dropout(self.dropout_words, noise_shape=(None, None, 1), name="dropout_words"))
+            stack.append(layers.Dropout(self.dropout_words, noise_shape=(None, None, 1), name="dropout_words"))
         for index in range(1, self.num_layers_lstm + 1):
             keep = index < self.num_layers_lstm or self.sequence_pooling != "last"
-            model.add(self._recurrent_layer(index, keep))
+            stack.append(self._recurrent_layer(index, keep))
         if self.sequence_pooling == "average":
-            model.add(layers.GlobalAveragePooling1D(name="average_over_words"))
+            stack.append(layers.GlobalAveragePooling1D(name="average_over_words"))
         elif self.sequence_pooling == "max":
             maximum = layers.GlobalMaxPooling1D(name="max_over_words")
             end_mask(maximum)
-            model.add(maximum)
-        self.add_head(model, info)
-        return model
+            stack.append(maximum)
+        return Sequential([*stack, *self.head_layers(info)], name="lstm")
 
     def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
-        """Return a fresh, uncompiled model with the same weights that takes texts."""
-        twin = super().export(model, info)
-        return taking_texts(twin, info, tokens=self._tokens(info), words=twin.input_shape[1])
+        """Return an uncompiled model of the same layers that takes texts."""
+        return taking_texts(model, info, tokens=self._tokens(info), words=model.input_shape[1])
 
     def _tokens(self, info: DataInfo) -> int:
         """How many token numbers there are: the words known, one for unknown words, one for the end."""

@@ -38,9 +38,9 @@ class TrialModel(abc.ABC):
 
     @abc.abstractmethod
     def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
-        """Return a fresh model with the weights of a trained one, which takes raw samples: it is what is saved.
+        """Return a model with the weights of a trained one, which takes raw samples: it is what is saved.
 
-        Fresh, as the state of a used optimizer would make the file up to three times larger.
+        Without its used optimizer, whose state would make the file up to three times larger.
         """
 
     def prepare(self, x: np.ndarray, info: DataInfo) -> np.ndarray:

@@ -2,7 +2,6 @@ import os
 import signal
 import time
 
-import psutil
 import pytest
 
 import hpoviz
@@ -11,6 +10,7 @@ from hpoviz.backends.local import LocalBackend, available_cores, default_workers
 from hpoviz.errors import BackendUnavailable, ConfigError
 from hpoviz.events import EpochEnded, SlotChanged, TerminalEvent, TrialCancelled, TrialFinished, WorkerLost
 from hpoviz.testing.backend_contract import BackendContract, tiny_spec
+from tests.processes import preloaders_of, wait_until_gone, workers_of
 
 # A worker that prints to standard output once the protocol has claimed it.
 PRINT_THEN = """from hpoviz.backends import local_worker
@@ -19,15 +19,18 @@ local_worker._claim_stdout = lambda: (claim(), print("printed by the user"))[0]
 """
 
 
-def workers_of(pid):
-    return [
-        child for child in psutil.Process(pid).children() if "hpoviz.backends.local_worker" in " ".join(child.cmdline())
-    ]
+def wait_for_workers(harness):
+    """Wait until every worker of a backend that was just opened waits for a trial."""
+    for _ in range(harness.backend.slots):
+        while harness.events_until(SlotChanged)[-1].phase != "waiting":
+            pass
 
 
-def wait_until_gone(processes, timeout_s):
-    _, alive = psutil.wait_procs(processes, timeout=timeout_s)
-    return not alive
+def kill_preloaders():
+    """End this process' preloader, so that the next worker waits for TensorFlow."""
+    for process in preloaders_of(os.getpid()):
+        process.kill()
+        process.wait()
 
 
 class TestLocalBackend(BackendContract):
@@ -46,14 +49,20 @@ class TestLocalBackend(BackendContract):
         assert isinstance(harness.events_until(TerminalEvent)[-1], TrialFinished)
 
     def test_a_worker_that_is_killed_while_it_starts_is_replaced(self, harness):
+        harness.backend.close()
+        kill_preloaders()
+        harness.backend.open(harness.context)
         harness.backend.submit(tiny_spec(0, epochs=1), slot=0)
-        for worker in workers_of(os.getpid()):
-            worker.kill()
+        for starting in workers_of(os.getpid()) + preloaders_of(os.getpid()):
+            starting.kill()
         assert "SIGKILL" in harness.events_until(WorkerLost)[-1].reason
         harness.backend.submit(tiny_spec(0, epochs=1), slot=0)
         assert isinstance(harness.events_until(TerminalEvent)[-1], TrialFinished)
 
     def test_a_trial_is_cancelled_within_two_seconds_even_while_tensorflow_is_imported(self, harness):
+        harness.backend.close()
+        kill_preloaders()
+        harness.backend.open(harness.context)
         harness.backend.submit(tiny_spec(0), slot=0)
         began = time.monotonic()
         harness.backend.cancel(0, grace_s=1.0)
@@ -65,7 +74,8 @@ class TestLocalBackend(BackendContract):
         phases = {(e.slot, e.phase) for _ in range(4) for e in harness.events_until(SlotChanged)}
         assert phases == {(0, "starting TensorFlow"), (1, "starting TensorFlow"), (0, "waiting"), (1, "waiting")}
 
-    def test_close_leaves_no_process_and_no_shared_data(self, harness):
+    def test_close_leaves_no_worker_and_no_shared_data(self, harness):
+        wait_for_workers(harness)
         workers = workers_of(os.getpid())
         assert len(workers) == 2
         assert (harness.folder / "data" / "search" / "x_train.npy").is_file()
@@ -83,6 +93,16 @@ class TestLocalBackend(BackendContract):
         assert pids[0] == pids[1]
         assert len(pids[1] & pids[2]) == 1  # the other slot's
         assert any("has grown by" in line for line in harness.log)
+
+
+class TestLocalBackendWithoutPreloading(BackendContract):
+    def make_backend(self):
+        return LocalBackend(workers=2, preload=False)
+
+    def test_its_workers_import_for_themselves(self, harness):
+        harness.backend.submit(tiny_spec(0, epochs=1), slot=0)
+        assert isinstance(harness.events_until(TerminalEvent)[-1], TrialFinished)
+        assert {worker.ppid() for worker in workers_of(os.getpid())} == {os.getpid()}
 
     def test_a_worker_that_cannot_start_is_an_error_with_its_last_words(self, harness, monkeypatch):
         harness.backend.close()
@@ -122,7 +142,7 @@ def test_a_gpu_gets_one_worker(monkeypatch):
 
 
 def test_a_worker_that_uses_more_memory_than_it_may_ends_with_that_reason(stripes, run_dir):
-    backend = LocalBackend(workers=1, worker_memory_gb=0.1)  # TensorFlow alone needs more
+    backend = LocalBackend(workers=1, worker_memory_gb=0.1, preload=False)  # its own TensorFlow alone needs more
     opt = hpoviz.Optimizer(stripes, trials=1, seed=0, backend=backend, run_dir=run_dir)
     with pytest.raises(BackendUnavailable, match=r"more than the 0\.1 GB of memory .*worker_memory_gb"):
         opt.run()

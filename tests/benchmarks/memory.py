@@ -1,10 +1,11 @@
 """Run many tiny trials and print the memory of parent and workers over time::
 
-    python tests/benchmarks/memory.py --trials 300
+    python -m tests.benchmarks.memory --trials 300
 
-At the end no worker process, thread or file handle of the search may be left, and memory must be in a band: the
-parent may grow by `PARENT_BAND` MB after the first tenth of the trials, and a worker may have the least that one had,
-plus the growth at which it is replaced, plus `WORKER_BAND` MB. The exit status is 1 where it was otherwise.
+At the end no worker, thread or file handle of the search may be left (the process that has imported TensorFlow stays),
+and memory must be in a band: the parent may grow by `PARENT_BAND` MB after the first tenth of the trials, and a worker
+may have the least that one had, plus the growth at which it is replaced, plus `WORKER_BAND` MB. The exit status is 1
+where it was otherwise.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import psutil
 
 import hpoviz
 from hpoviz.backends.local import MOST_GROWTH
+from tests.processes import workers_of
 
 PARENT_BAND, WORKER_BAND = 60.0, 150.0  # MB
 ROWS = 10
@@ -56,8 +58,9 @@ def main() -> None:
         next_row = options.trials / ROWS
         opt.start()
         while not opt.wait(0.5):
-            workers = [memory_mb(child) for child in me.children()]
-            pids |= {child.pid for child in me.children()}
+            processes = workers_of(me.pid)
+            workers = [memory_mb(worker) for worker in processes]
+            pids |= {worker.pid for worker in processes}
             worker_peak = max(worker_peak, *workers, 0.0)
             ended = len(opt.trials)
             if ended >= next_row:
@@ -66,7 +69,7 @@ def main() -> None:
         last = memory_mb(me)
         log = (opt.run_dir / "hpoviz.log").read_text()
         counts = opt.status()
-        children, left_handles, left_threads = me.children(), me.num_fds(), threading.active_count()
+        children, left_handles, left_threads = workers_of(me.pid), me.num_fds(), threading.active_count()
     print("\n| trials | seconds | parent MB | workers MB | open files of the parent |\n|---|---|---|---|---|")
     for ended, seconds, parent, workers, files in rows:
         print(f"| {ended} | {seconds:.0f} | {parent:.0f} | {', '.join(f'{mb:.0f}' for mb in workers)} | {files} |")
@@ -77,7 +80,7 @@ def main() -> None:
     print(f"parent: {growth:+.0f} MB since {rows[0][0]} trials (allowed {PARENT_BAND:.0f})")
     print(f"workers: at most {worker_peak:.0f} MB (allowed {band:.0f}); {len(pids)} processes, ", end="")
     print(f"{log.count('has grown by')} replaced as they had grown")
-    print(f"left: {len(children)} processes, {left_threads - threads} threads, {left_handles - handles} open files")
+    print(f"left: {len(children)} workers, {left_threads - threads} threads, {left_handles - handles} open files")
     kept = growth <= PARENT_BAND and worker_peak <= band and not children
     sys.exit(0 if kept and left_threads <= threads and left_handles <= handles else 1)
 

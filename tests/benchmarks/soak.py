@@ -1,9 +1,10 @@
 """Kill a search again and again, reopen it each time, and count what is left::
 
-    python tests/benchmarks/soak.py --kills 60 --trials 40
+    python -m tests.benchmarks.soak --kills 60 --trials 40
 
-Kills hit the process of the search and its workers in turn, at random moments, with SIGKILL. At the end there must be
-exactly as many trials as were asked for: none lost, none twice, none renumbered, every model loads, every event parses.
+Kills hit the process of the search and its workers in turn, with SIGKILL, at random moments after a worker is there;
+the trials are long enough that the search does not end before. At the end there must be exactly as many trials as were
+asked for: none lost, none twice, none renumbered, every model loads, every event parses.
 """
 
 from __future__ import annotations
@@ -22,7 +23,10 @@ from pathlib import Path
 import psutil
 
 from hpoviz.events import TerminalEvent, TrialFinished, event_from_json
+from tests.processes import workers_of
 
+WORKERS_WAIT_S = 60.0
+LONGEST_WAIT_S = 15.0
 SEARCH = """
 import sys, hpoviz
 from pathlib import Path
@@ -56,19 +60,28 @@ def numbers_of(folder: Path) -> dict[int, int]:
     }
 
 
+def wait_for_workers(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """Wait for the workers of a search, and return them."""
+    give_up = time.monotonic() + WORKERS_WAIT_S
+    while time.monotonic() < give_up:
+        assert process.poll() is None, "the search has ended: " + process.stderr.read().decode()[-2000:]
+        if workers := workers_of(process.pid):
+            return workers
+        time.sleep(0.1)
+    raise AssertionError(f"no worker within {WORKERS_WAIT_S} s")
+
+
 def soak(
-    folder: Path, *, kills: int, trials: int, epochs: int = 30, longest_wait_s: float = 15.0, seed: int = 0
+    folder: Path, *, kills: int, trials: int, epochs: int, longest_wait_s: float, seed: int = 0
 ) -> dict[str, object]:
     """Kill and reopen, then let the search end, and return the counts."""
     chance, seen, done = random.Random(seed), {}, Counter[str]()
     process = start(folder, trials, epochs)
-    while sum(done.values()) < kills and len(numbers_of(folder)) < trials:
+    for kill in range(kills):
+        wait_for_workers(process)
         time.sleep(chance.uniform(0.2, longest_wait_s))
-        if process.poll() is not None:
-            assert process.returncode == 0, process.stderr.read().decode()[-2000:]
-            break
-        workers = psutil.Process(process.pid).children()
-        if sum(done.values()) % 2 and workers:
+        workers = wait_for_workers(process)
+        if kill % 2:
             chance.choice(workers).send_signal(signal.SIGKILL)
             done["worker"] += 1
         else:
@@ -108,9 +121,17 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=150, help="of each trial: so many that all kills hit the search")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
-        counts = soak(Path(folder) / "run", kills=options.kills, trials=options.trials, seed=options.seed)
+        counts = soak(
+            Path(folder) / "run",
+            kills=options.kills,
+            trials=options.trials,
+            epochs=options.epochs,
+            longest_wait_s=LONGEST_WAIT_S,
+            seed=options.seed,
+        )
     print(json.dumps({**counts, "seconds": round(time.monotonic() - began)}, indent=2))
