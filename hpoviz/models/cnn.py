@@ -136,12 +136,6 @@ class CnnConfig(DenseHeadConfig):
             name="cnn",
         )
 
-    def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
-        """Return an uncompiled model of the same layers."""
-        import keras
-
-        return keras.Sequential([keras.layers.Input(info.input_shape), *model.layers], name=model.name)
-
     def _conv_block(self, index: int, filters: int) -> list[keras.Layer]:
         from keras import layers
 

@@ -167,8 +167,9 @@ class LstmConfig(DenseHeadConfig):
         return Sequential([*stack, *self.head_layers(info)], name="lstm")
 
     def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
-        """Return an uncompiled model of the same layers that takes texts."""
-        return taking_texts(model, info, tokens=self._tokens(info), words=model.input_shape[1])
+        """Return an uncompiled model with the same weights that takes texts."""
+        uncompiled = super().export(model, info)
+        return taking_texts(uncompiled, info, tokens=self._tokens(info), words=model.input_shape[1])
 
     def _tokens(self, info: DataInfo) -> int:
         """How many token numbers there are: the words known, one for unknown words, one for the end."""

@@ -153,7 +153,13 @@ class ModelConfig(TrialModel):
         raise ConfigError(f"{type(self).__name__} is no model family: it has no build method.")
 
     def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
-        """Return a fresh, uncompiled model with the weights of a trained one, which takes raw samples."""
+        """Return an uncompiled model with the weights of a trained one, which takes raw samples."""
+        import keras
+
+        if isinstance(model, keras.Sequential):  # around the same layers, as making weights anew takes a while
+            given = model.inputs[0]
+            first = keras.layers.Input(batch_shape=given.shape, dtype=given.dtype)
+            return keras.Sequential([first, *model.layers], name=model.name)
         twin = self.build(info)
         twin.set_weights(model.get_weights())
         return twin

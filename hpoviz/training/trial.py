@@ -156,7 +156,14 @@ class _Trial:
     ) -> None:
         data, model.stop_training = self.data, False
         x_val = config.prepare(data.x_val, data.info)
-        loop = EpochLoop(model, x_train, data.y_train, batch_size=config.batch_size, seed=self.spec.seed)
+        loop = EpochLoop(
+            model,
+            x_train,
+            data.y_train,
+            batch_size=config.batch_size,
+            seed=self.spec.seed,
+            epochs=config.epochs,
+        )
         told = keras.callbacks.CallbackList(callbacks, model=model, epochs=config.epochs, verbose=0)
         told.on_train_begin()
         for epoch in range(config.epochs):
