@@ -64,7 +64,7 @@ def environment(threads: int) -> dict[str, str]:
     """Return the environment of a worker that may use so many threads to compute."""
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
     limits = dict.fromkeys(("OMP_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"), str(threads))
-    # Operations follow each other in most models: more threads between them cost a fifth on small ones and gain nothing.
+    # Operations mostly follow each other: more threads between them cost small models a fifth and gain nothing.
     limits["TF_NUM_INTEROP_THREADS"] = "1"
     return {**quiet, **os.environ, "KERAS_BACKEND": "tensorflow", **limits}
 
