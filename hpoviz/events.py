@@ -25,6 +25,7 @@ __all__ = [
     "JobStarted",
     "ModelBuilt",
     "PhaseChanged",
+    "ProposalRepeated",
     "RunFinished",
     "RunStarted",
     "SlotChanged",
@@ -137,6 +138,19 @@ class TrialStarted(TrialEvent):
     params: Mapping[str, Any]
     suggested: Mapping[str, Mapping[str, Any]]
     seed: int
+    origin: str = SEARCH
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ProposalRepeated(Event):
+    """What would have been trial id `proposal` has the parameters of trial id `of`: it is passed over, not trained.
+
+    `suggested` and `origin` as in TrialStarted.
+    """
+
+    proposal: int
+    of: int
+    suggested: Mapping[str, Mapping[str, Any]]
     origin: str = SEARCH
 
 
@@ -280,6 +294,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         JobStarted,
         TrialPlanned,
         TrialStarted,
+        ProposalRepeated,
         PhaseChanged,
         SlotChanged,
         ModelBuilt,

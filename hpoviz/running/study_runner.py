@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from hpoviz.config import OptimizationRequest
 from hpoviz.events import (
     BestChanged,
     EpochEnded,
+    ProposalRepeated,
     RunStarted,
     TerminalEvent,
     TrialEvent,
@@ -30,6 +32,8 @@ from hpoviz.trial_spec import SEARCH_DATA, TrialSpec
 
 __all__ = ["StudyRunner"]
 
+MOST_REPEATS = 100  # in a row; then the space is taken to have nothing new
+REPEATS_BEFORE_RANDOM = 10  # in a row: a sampler that has settled would repeat itself for ever
 PRUNE_GRACE_S = 60.0  # a pruned trial ends by itself after its batch; its worker is worth waiting for
 
 
@@ -77,7 +81,8 @@ class StudyRunner(TrialRunner):
         )
         self._unfinished = self._study.restore(log.past)
         self._pruned: dict[int, TrialPruned] = {}  # decided, waiting for the worker to let go
-        self._wanted = 0
+        self._wanted, self._exhausted = 0, False
+        self._known = {_key(trial.params): trial.trial_id for trial in self._state.trials.values()}
 
     def start(self, trials: int) -> None:
         """Run until there are `trials` in all, those that were cancelled not counted; returns at once.
@@ -87,7 +92,7 @@ class StudyRunner(TrialRunner):
         StoreError
             Somebody else writes the run, or it cannot be written.
         """
-        self._wanted = trials
+        self._wanted, self._exhausted, self._completed = trials, False, "completed"
         request = self._request
         self._start(RunStarted, trials=trials, objective=request.objective, timeout_hours=request.config.timeout_hours)
 
@@ -100,11 +105,33 @@ class StudyRunner(TrialRunner):
             if self._resume(self._unfinished.pop(0), slot):
                 return True
         while self._counting_trials() < self._wanted and not self._stopping.is_set():
-            planned = self._state.planned[0] if self._state.planned else None
-            origin = SEARCH if planned is None else planned.origin
-            if self._begin(self._study.ask(self._problem.space, planned), origin, slot):
+            proposal, origin = self._ask()
+            if proposal is None:
+                return False
+            if self._begin(proposal, origin, slot):
                 return True
         return False
+
+    def _ask(self) -> tuple[Proposal | None, str]:
+        """Return the next proposal that is no repetition, with its origin; None if there seem to be no more."""
+        for repeats in range(0 if self._exhausted else MOST_REPEATS):
+            planned = self._state.planned[0] if self._state.planned else None
+            origin = SEARCH if planned is None else planned.origin
+            proposal = self._study.ask(self._problem.space, planned, at_random=repeats >= REPEATS_BEFORE_RANDOM)
+            earlier = None if proposal.params is None else self._known.get(_key(proposal.params))
+            if earlier is None or origin == BASELINE or self._state.trials[earlier].state == CANCELLED:
+                return proposal, origin
+            self._log.record(
+                ProposalRepeated,
+                proposal=proposal.trial,
+                of=earlier,
+                suggested=proposal.suggested,
+                origin=origin,
+            )
+            self._study.tell_failed(proposal.trial)
+        self._exhausted = True
+        self._completed = f"completed: nothing new in the search space ({MOST_REPEATS} proposals were repetitions)"
+        return None, SEARCH
 
     def _counting_trials(self) -> int:
         return sum(trial.state != CANCELLED for trial in self._state.trials.values())
@@ -125,6 +152,7 @@ class StudyRunner(TrialRunner):
             reason = f"the search_space function failed: {type(proposal.error).__name__}: {proposal.error}"
             self._end(TrialFailed(**self._identity(proposal.trial), kind="search_space", reason=reason, seconds=0.0))
             return False
+        self._known[_key(proposal.params)] = proposal.trial
         self._submit(self._spec(proposal.trial, proposal.params, seed), slot)
         return True
 
@@ -211,3 +239,8 @@ class StudyRunner(TrialRunner):
             worse = best_before if best is not best_before else self._state.trials[event.trial]
             if worse is not None:
                 self._log.store.drop_model(worse.trial_id)
+
+
+def _key(params: Mapping[str, Any]) -> str:
+    """Return a text that is equal for equal parameters."""
+    return json.dumps(params, sort_keys=True, default=repr)

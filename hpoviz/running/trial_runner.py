@@ -77,6 +77,7 @@ class TrialRunner(abc.ABC):
         # An event, as a KeyboardInterrupt inside Thread.join() makes Python 3.11 take the thread for dead.
         self._ended = threading.Event()
         self._ended.set()
+        self._completed = "completed"  # how the run ends when there is nothing left to do
         self.error: BaseException | None = None
 
     @property
@@ -150,7 +151,7 @@ class TrialRunner(abc.ABC):
             self._log.store.check_space()
             self._fill()
             if not self._in_flight:
-                return "completed"
+                return self._completed
             self._handle(self._next_event())
         return "stopped"
 

@@ -17,6 +17,7 @@ from hpoviz.errors import ConfigError, StoreError, nearest
 from hpoviz.events import (
     EpochEnded,
     Event,
+    ProposalRepeated,
     TerminalEvent,
     TrialFailed,
     TrialFinished,
@@ -92,16 +93,18 @@ class Study:
         self._startup_trials = startup_trials
         self._finished = 0
         self._open: dict[int, optuna.Trial] = {}
-        self._study = quiet_study(make_sampler(sampler, seed, startup_trials), make_pruner(pruner))
+        self._sampler, self._random = make_sampler(sampler, seed, startup_trials), make_sampler("random", seed, 0)
+        self._study = quiet_study(self._sampler, make_pruner(pruner))
 
-    def ask(self, space: Space, planned: TrialPlanned | None = None) -> Proposal:
-        """Propose the next trial, a planned one or one of the sampler's.
+    def ask(self, space: Space, planned: TrialPlanned | None = None, *, at_random: bool = False) -> Proposal:
+        """Propose the next trial, a planned one or one of the sampler's, or one at random.
 
         An exception of the user's space function is returned, not raised.
         """
         outside = planned is not None and planned.exact and not _contains(space, planned.params)
         if planned is not None and not outside:
             self._study.enqueue_trial(space.near(planned.params)[0])
+        self._study.sampler = self._random if at_random else self._sampler
         trial = self._study.ask()
         self._open[trial.number] = trial
         params, failure = None, None
@@ -133,25 +136,26 @@ class Study:
             if event.job is not None:
                 continue
             if isinstance(event, TrialStarted) and event.trial not in self._open and event.attempt == 1:
-                self._ask_again(event)
+                self._ask_again(event.trial, event.suggested)
+            elif isinstance(event, ProposalRepeated):
+                self._ask_again(event.proposal, event.suggested)
+                self.tell_failed(event.proposal)
             elif isinstance(event, EpochEnded) and event.val_accuracy is not None and event.epoch < event.epochs:
                 self.report(event.trial, event.epoch, event.val_accuracy)
             elif isinstance(event, TerminalEvent):
                 self.tell(event)
         return sorted(self._open)
 
-    def _ask_again(self, event: TrialStarted) -> None:
-        values = {label: item["value"] for label, item in event.suggested.items()}
+    def _ask_again(self, trial_id: int, suggested: Mapping[str, Mapping[str, Any]]) -> None:
+        values = {label: item["value"] for label, item in suggested.items()}
         distributions = {
             label: optuna.distributions.json_to_distribution(json.dumps(item["distribution"]))
-            for label, item in event.suggested.items()
+            for label, item in suggested.items()
         }
         self._study.enqueue_trial(values)
         trial = self._study.ask(fixed_distributions=distributions)
-        if trial.number != event.trial:
-            raise StoreError(
-                f"The events of trial id {event.trial} are missing before those of trial id {trial.number}."
-            )
+        if trial.number != trial_id:
+            raise StoreError(f"The events of trial id {trial_id} are missing before those of trial id {trial.number}.")
         self._open[trial.number] = trial
 
     def tell(self, event: TerminalEvent) -> None:
@@ -198,7 +202,7 @@ class Study:
         self._tell(trial_id, optuna.trial.TrialState.PRUNED)
 
     def tell_failed(self, trial_id: int) -> None:
-        """Tell that a trial has no score: an error, or cancelled."""
+        """Tell that a trial has no score: an error, cancelled, or a repetition."""
         self._tell(trial_id, optuna.trial.TrialState.FAIL)
 
     def importances(self) -> dict[str, float]:

@@ -17,6 +17,7 @@ from hpoviz.events import (
     JobStarted,
     ModelBuilt,
     PhaseChanged,
+    ProposalRepeated,
     RunFinished,
     RunStarted,
     SlotChanged,
@@ -147,13 +148,21 @@ class RunState:
 
     @_apply.register
     def _trial_started(self, event: TrialStarted) -> None:
-        if event.attempt == 1 and self.planned and event.origin == self.planned[0].origin:
-            self.planned.pop(0)
+        if event.attempt == 1:
+            self._carry_out_plan(event.origin)
         self.trials[event.trial] = TrialResult(
             trial_id=event.trial, params=event.params, seed=event.seed, origin=event.origin
         )
         self.attempts[event.trial] = event.attempt
         self.slots[event.slot] = Slot(trial_id=event.trial, phase="waiting for a worker")
+
+    @_apply.register
+    def _proposal_repeated(self, event: ProposalRepeated) -> None:
+        self._carry_out_plan(event.origin)
+
+    def _carry_out_plan(self, origin: str) -> None:
+        if self.planned and origin == self.planned[0].origin:
+            self.planned.pop(0)
 
     @_apply.register
     def _phase_changed(self, event: PhaseChanged) -> None:

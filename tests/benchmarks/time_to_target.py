@@ -2,10 +2,10 @@
 
 Hyperband (KerasTuner's own schedule, 9 epochs at most, factor 3) and hpoviz (its default sampler, pruner and number of
 workers, 9 epochs at most) search the same space on the digits as 16×16 images. At any moment a search would select the
-model of the best validation accuracy so far; the target is the **test** accuracy of the one that Hyperband selects in the
-end. Both clocks stop at the first moment at which the model that would have been selected had it, which for Hyperband may
-be before its end. They run without imports, as the warm times of `bench_search`; test accuracies are computed when the
-search is over, from the models that were kept.
+model of the best validation accuracy so far; the target is the **test** accuracy of the one that Hyperband selects in
+the end. Both clocks stop at the first moment at which the model that would have been selected had it, which for
+Hyperband may be before its end. They run without imports, as the warm times of `bench_search`; test accuracies are
+computed when the search is over, from the models that were kept.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import numpy as np
 
 import hpoviz
 from hpoviz.events import RunStarted, TrialFinished, event_from_json
-from tests.benchmarks.search_contenders import ROWS, VALIDATION_SHARE, Task, TunedModels
+from tests.benchmarks.search_contenders import VALIDATION_SHARE, Task, TunedModels
 
 __all__ = ["TARGET_CONTENDERS", "TARGET_TASK", "print_target"]
 
