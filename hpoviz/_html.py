@@ -8,7 +8,10 @@ from importlib.resources import files
 
 from hpoviz.progress import ProgressView, TrialTable
 
-__all__ = ["page", "paragraph", "progress", "settings", "table"]
+__all__ = ["dataset", "page", "paragraph", "progress", "settings", "table"]
+
+MOST_CLASSES = 12
+LONGEST_TEXT = 160
 
 
 def progress(title: str, view: ProgressView | None, trials: TrialTable | None = None) -> str:
@@ -38,6 +41,46 @@ def settings(title: str, facts: Iterable[tuple[str, str]], space: Sequence[dict[
         f"<p><strong>{_text(title)}</strong></p>{rows}"
         f"<details><summary>search space: {len(space)} parameters</summary>{inner}</details>"
     )
+
+
+def dataset(
+    title: str,
+    counts: Sequence[tuple[str, int, int]],
+    samples: Sequence[tuple[str, str]],
+    concerns: Sequence[str],
+    notes: Sequence[str],
+) -> str:
+    """Return what a data set holds.
+
+    Parameters
+    ----------
+    title : str
+    counts : sequence of (class name, training samples, test samples)
+    samples : sequence of (class name, sample)
+        A sample is a picture's data URI, or a text.
+    concerns, notes : sequence of str
+        What should be looked at, and what was done when the data were read.
+    """
+    pictures = [sample for sample in samples if sample[1].startswith("data:image/png;base64,")]
+    shown = "".join(
+        f'<figure><img src="{_text(uri)}" alt="a sample of class {_text(name)}">'
+        f"<figcaption>{_text(name)}</figcaption></figure>"
+        for name, uri in pictures
+    )
+    texts = [(name, text[:LONGEST_TEXT] + (" …" if len(text) > LONGEST_TEXT else "")) for name, text in samples]
+    strip = f'<div class="hpoviz-strip">{shown}</div>' if pictures else table(("class", "text"), texts)
+    most = max(train for _, train, _ in counts)
+    bars = "".join(
+        f'<div class="hpoviz-row">{_bar(train / most, f"share of class {name}")}'
+        f"<span>{_text(name)}: {train:,} training, {test:,} test samples</span></div>"
+        for name, train, test in counts
+    )
+    few = len(counts) <= MOST_CLASSES
+    balance = bars if few else f"<details><summary>{len(counts)} classes</summary>{bars}</details>"
+    said = "".join(f"<li>⚠ {_text(concern)}</li>" for concern in concerns)
+    said += "".join(f"<li>{_text(note)}</li>" for note in notes)
+    below = f'<ul class="hpoviz-said">{said}</ul>' if said else ""
+    return page(f"<p><strong>{_text(title)}</strong></p>{strip}{balance}{below}")
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, marked: int | None = None) -> str:

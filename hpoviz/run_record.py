@@ -9,7 +9,8 @@ from importlib.metadata import version
 from typing import Any
 
 from hpoviz.config import OptimizationConfig, OptimizationRequest
-from hpoviz.data.dataset import Dataset, DataSplit
+from hpoviz.data.data_split import DataSplit
+from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError, StoreError
 
 __all__ = ["Missing", "data_record", "execution_record", "request_from_record", "request_record"]

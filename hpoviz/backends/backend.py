@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from hpoviz.data.dataset import DataSplit
+from hpoviz.data.data_split import DataSplit
 from hpoviz.events import Event
 from hpoviz.trial_spec import TrialSpec
 

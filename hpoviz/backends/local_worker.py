@@ -47,7 +47,7 @@ def main(data_folder: str, memory_limit: str) -> None:
     threading.Thread(target=_watch, args=(os.getppid(), int(memory_limit)), daemon=True).start()
 
     # Imported after the threads are up, as TensorFlow takes seconds in which the parent may die.
-    from hpoviz.data.dataset import DataSplit
+    from hpoviz.data.data_split import DataSplit
     from hpoviz.events import Event, TerminalEvent
     from hpoviz.models.user_code import UserCode
     from hpoviz.training.trial import run_trial

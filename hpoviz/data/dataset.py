@@ -1,4 +1,4 @@
-"""Dataset: labelled samples with the test set apart, and its split into training and validation data."""
+"""Dataset: labelled samples with the test set apart, made of what people have, and its split for training."""
 
 from __future__ import annotations
 
@@ -6,60 +6,45 @@ import dataclasses
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpoviz import _html
+from hpoviz.data.concerns import concerns_of
+from hpoviz.data.data_split import DataSplit
 from hpoviz.data.info import DataInfo
-from hpoviz.data.splitting import check_share, fold_rows, split_rows
+from hpoviz.data.preview import picture_of
+from hpoviz.data.splitting import check_share, fold_rows, sample_rows, split_rows
+from hpoviz.data.tables import Columns, read_columns, read_csv
 from hpoviz.data.text import build_vocabulary, to_tokens
-from hpoviz.data.validation import as_images, as_labels, as_texts, check_pair, encode_labels
+from hpoviz.data.validation import (
+    CHECKS,
+    as_labels,
+    check_pair,
+    checked_groups,
+    checked_names,
+    encode_labels,
+    given_test,
+    holds_texts,
+)
 from hpoviz.errors import DatasetError
 
-__all__ = ["DataSplit", "Dataset"]
+if TYPE_CHECKING:
+    import pandas as pd
+    import tensorflow as tf
 
-ARRAYS = ("x_train", "y_train", "x_val", "y_val")
-CHECKS: dict[str, Callable[..., np.ndarray]] = {"image": as_images, "text": as_texts}
+__all__ = ["Dataset"]
 
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class DataSplit:
-    """Training and validation data of one search, of one fold, or of the final training, which has no validation data.
-
-    Attributes
-    ----------
-    x_train, x_val : ndarray
-        Images (n, height, width, channels), or the token numbers of texts, int32 (n, tokens).
-    y_train, y_val : ndarray of int64, (n,)
-    info : DataInfo
-        Its mean, standard deviation and vocabulary are those of the training part.
-    """
-
-    x_train: np.ndarray
-    y_train: np.ndarray
-    x_val: np.ndarray
-    y_val: np.ndarray
-    info: DataInfo
-
-    def save(self, folder: Path) -> None:
-        """Write the arrays and ``info.json`` into an existing folder, for `load` in other processes."""
-        for name in ARRAYS:
-            np.save(folder / f"{name}.npy", getattr(self, name), allow_pickle=False)
-        (folder / "info.json").write_text(json.dumps(self.info.to_dict()), encoding="utf-8")
-
-    @classmethod
-    def load(cls, folder: Path) -> DataSplit:
-        """Read what `save` wrote; the arrays stay on disk and are shared by all processes that read them."""
-        arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ARRAYS}
-        info = DataInfo.from_dict(json.loads((folder / "info.json").read_text(encoding="utf-8")))
-        return cls(**arrays, info=info)
+MOST_SHOWN = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """Labelled samples of one kind; make one with `from_arrays` or `hpoviz.load_dataset`.
+    """Labelled samples of one kind; make one with `hpoviz.load_dataset` or one of the ``from_…`` methods.
 
     Attributes
     ----------
@@ -75,6 +60,8 @@ class Dataset:
     groups : ndarray or None
         Of each training sample, what it comes from (a person, a document, a track): no group is split between
         training and validation data.
+    notes : tuple of str
+        What was done to the data when they were read.
     """
 
     name: str
@@ -86,6 +73,7 @@ class Dataset:
     class_names: tuple[str, ...]
     test_origin: str
     groups: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     @classmethod
     def from_arrays(
@@ -135,14 +123,14 @@ class Dataset:
         'text'
         """
         x = x.to_numpy() if hasattr(x, "to_numpy") else x  # pandas
-        kind = "text" if _holds_texts(x) else "image"
+        kind = "text" if holds_texts(x) else "image"
         samples, labels = CHECKS[kind](x), as_labels(y)
         check_pair(samples, labels)
         codes, names = encode_labels(labels)
-        names = _checked_names(class_names, names)
-        origins = _checked_groups(groups, len(samples))
+        names = checked_names(class_names, names)
+        origins = checked_groups(groups, len(samples))
         if isinstance(test, tuple):
-            x_test, y_test = _given_test(test, kind, samples, labels)
+            x_test, y_test = given_test(test, kind, samples, labels)
             origin = "given with the data"
         else:
             check_share("test", test, "a pair (x, y) or a share in (0, 0.9]")
@@ -161,6 +149,177 @@ class Dataset:
             test_origin=origin,
             groups=origins,
         )
+
+    @classmethod
+    def from_dataframe(
+        cls,
+        df: pd.DataFrame,
+        *,
+        text: str,
+        label: str,
+        groups: str | None = None,
+        split: str | None = None,
+        test: float = 0.2,
+        name: str = "dataframe",
+        seed: int = 0,
+    ) -> Dataset:
+        """Make a data set of texts from two columns of a DataFrame.
+
+        Parameters
+        ----------
+        df : pandas.DataFrame
+        text, label : str
+            Names of the columns.
+        groups : str, optional
+            The column that says what each text comes from, see `from_arrays`.
+        split : str, optional
+            The column that says "train" or "test" in every row. None: `test` is set apart.
+        test, name, seed
+            See `from_arrays`.
+
+        Raises
+        ------
+        DatasetError
+            A column that is not there, empty cells, or data that no classifier can be trained on.
+
+        Examples
+        --------
+        >>> import pandas as pd
+        >>> reviews = pd.DataFrame({"review": ["good day", "bad luck"] * 10, "mood": ["+", "-"] * 10})
+        >>> Dataset.from_dataframe(reviews, text="review", label="mood").class_names
+        ('+', '-')
+        """
+        columns = read_columns(df, text=text, label=label, groups=groups, split=split)
+        return cls._from_columns(columns, test=test, name=name, seed=seed)
+
+    @classmethod
+    def from_csv(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        text: str,
+        label: str,
+        groups: str | None = None,
+        split: str | None = None,
+        test: float = 0.2,
+        name: str | None = None,
+        seed: int = 0,
+        **options: Any,
+    ) -> Dataset:
+        """Make a data set of texts from two columns of a CSV file.
+
+        Parameters
+        ----------
+        path : str or path
+        text, label, groups, split, test, seed
+            See `from_dataframe`.
+        name : str, optional
+            None: that of the file.
+        **options
+            Of `pandas.read_csv`, as ``sep=";"`` or ``encoding="latin-1"``.
+
+        Raises
+        ------
+        DatasetError
+            No such file, no table in it, or what `from_dataframe` refuses.
+        """
+        columns = read_columns(read_csv(path, options), text=text, label=label, groups=groups, split=split)
+        return cls._from_columns(columns, test=test, name=name or Path(path).stem, seed=seed)
+
+    @classmethod
+    def _from_columns(cls, columns: Columns, *, test: float, name: str, seed: int) -> Dataset:
+        texts = np.empty(len(columns.texts), dtype=object)
+        texts[:] = columns.texts
+        as_texts = CHECKS["text"](texts, "text")
+        return cls._from_marked(as_texts, columns.labels, columns.is_test, test, name, seed, groups=columns.groups)
+
+    @classmethod
+    def from_folder(
+        cls,
+        path: str | os.PathLike[str],
+        *,
+        size: tuple[int, int] | None = None,
+        colour: bool | None = None,
+        test: float = 0.2,
+        name: str | None = None,
+        seed: int = 0,
+    ) -> Dataset:
+        """Make a data set of the pictures in class folders: ``path/cat/1.png``, ``path/dog/1.png``.
+
+        Parameters
+        ----------
+        path : str or path
+            Holds a folder a class with PNG, JPEG, PPM, PGM or BMP pictures; or two folders, ``train`` and ``test``,
+            with a folder a class each.
+        size : (height, width), optional
+            To which all pictures are scaled. None: their own where it is equal; else the median, its longer side at
+            most 96.
+        colour : bool, optional
+            Three channels or one. None: three if any picture has colour.
+        test, seed
+            See `from_arrays`; not used where there is a ``test`` folder.
+        name : str, optional
+            None: that of the folder.
+
+        Raises
+        ------
+        DatasetError
+            No class folders, an empty one, or pictures that cannot be read; all of them are named.
+        """
+        from hpoviz.data.folders import read_folder
+
+        found = read_folder(path, size=size, colour=colour)
+        name = name or Path(path).resolve().name
+        return cls._from_marked(found.x, found.y, found.is_test, test, name, seed, notes=found.notes)
+
+    @classmethod
+    def from_tf(
+        cls, dataset: tf.data.Dataset, *, test: tf.data.Dataset | float = 0.2, name: str = "tf", seed: int = 0
+    ) -> Dataset:
+        """Make a data set from a ``tf.data.Dataset`` of batches (x, y) of images or texts and labels.
+
+        Parameters
+        ----------
+        dataset : tf.data.Dataset
+            Finite, batched.
+        test : tf.data.Dataset or float
+            The test set, or the share to set apart as one.
+        name, seed
+            See `from_arrays`.
+
+        Raises
+        ------
+        DatasetError
+            It is infinite, not batched, or not of pairs, or what `from_arrays` refuses.
+        """
+        from hpoviz.data.streams import arrays_of
+
+        x, y = arrays_of(dataset)
+        given = test if isinstance(test, float | int) else arrays_of(test, "test")
+        return cls.from_arrays(x, y, test=given, name=name, seed=seed)
+
+    @classmethod
+    def _from_marked(
+        cls,
+        x: np.ndarray,
+        labels: list[Any],
+        is_test: np.ndarray | None,
+        test: float,
+        name: str,
+        seed: int,
+        *,
+        groups: list[Any] | None = None,
+        notes: tuple[str, ...] = (),
+    ) -> Dataset:
+        """Make a data set of samples of which some may be marked as the test set."""
+        y = np.array(labels, dtype=object)
+        if is_test is None:
+            made = cls.from_arrays(x, y, test=test, name=name, groups=groups, seed=seed)
+        else:
+            kept = None if groups is None else np.array(groups)[~is_test]
+            given = (x[is_test], y[is_test])
+            made = cls.from_arrays(x[~is_test], y[~is_test], test=given, name=name, groups=kept)
+        return dataclasses.replace(made, notes=notes)
 
     @functools.cached_property
     def sha256(self) -> str:
@@ -228,6 +387,29 @@ class Dataset:
         )
         return DataSplit(x_train=x_train, y_train=y_train, x_val=x_val, y_val=y_val, info=info)
 
+    @functools.cached_property
+    def concerns(self) -> tuple[str, ...]:
+        """What a person should look at before a search: rare classes, duplicates across the splits, outliers."""
+        return concerns_of(self.kind, self.x, self.y, self.x_test, self.y_test, self.class_names)
+
+    def sample(self, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return `n` training samples and their labels, the classes in proportion, in random order.
+
+        Raises
+        ------
+        DatasetError
+            Fewer than the classes, or more than there are.
+
+        Examples
+        --------
+        >>> import hpoviz
+        >>> x, y = hpoviz.load_dataset("digits").sample(20)
+        >>> x.shape, sorted(set(y.tolist()))
+        ((20, 8, 8, 1), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9])
+        """
+        rows = sample_rows(self.y, n, seed)
+        return self.x[rows], self.y[rows]
+
     def __repr__(self) -> str:
         shape = "×".join(map(str, self.x.shape[1:]))
         return (
@@ -236,14 +418,20 @@ class Dataset:
             f"and {len(self.x_test)} test samples ({self.test_origin})>"
         )
 
-
-def _holds_texts(x: Any) -> bool:
-    """Tell whether there is a string among the first samples."""
-    if isinstance(x, str):
-        raise DatasetError(f"x must hold many samples. Got one text: {x[:60]!r}. Give a list of texts.")
-    if isinstance(x, np.ndarray) and x.dtype.kind not in "OUT":
-        return False
-    return isinstance(x, Sequence | np.ndarray) and any(isinstance(sample, str) for sample in x[:10])
+    def _repr_html_(self) -> str:
+        shown, codes = self.sample(min(len(self.y), max(MOST_SHOWN, len(self.class_names))))
+        names = [self.class_names[code] for code in codes[:MOST_SHOWN]]
+        low, high = (0.0, 1.0) if self.kind == "text" else (float(self.x.min()), float(self.x.max()))
+        samples = [
+            (name, sample if self.kind == "text" else picture_of(sample, low, high))
+            for name, sample in zip(names, shown, strict=False)
+        ]
+        counts = zip(
+            self.class_names,
+            *(np.bincount(y, minlength=len(self.class_names)) for y in (self.y, self.y_test)),
+            strict=True,
+        )
+        return _html.dataset(repr(self)[1:-1], list(counts), samples, self.concerns, self.notes)
 
 
 def _scale(x_train: np.ndarray) -> dict[str, float]:
@@ -251,36 +439,3 @@ def _scale(x_train: np.ndarray) -> dict[str, float]:
     if std == 0:
         raise DatasetError(f"All values of x are {mean:g}: there is nothing to learn. Check how x was loaded.")
     return {"mean": mean, "std": std}
-
-
-def _checked_names(given: Any, found: tuple[str, ...]) -> tuple[str, ...]:
-    if given is None:
-        return found
-    if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
-        raise DatasetError(f"class_names must be a list of the {len(found)} classes' names. Got {given!r}.")
-    if len(given) != len(found) or len(set(map(str, given))) != len(found):
-        raise DatasetError(f"class_names must name the {len(found)} classes in y, each once. Got {list(given)!r}.")
-    return tuple(map(str, given))
-
-
-def _checked_groups(groups: Any, samples: int) -> np.ndarray | None:
-    if groups is None:
-        return None
-    array = np.asarray(groups)
-    if array.shape != (samples,):
-        raise DatasetError(f"groups must name the group of each of the {samples} samples. Got shape {array.shape}.")
-    return np.asarray(np.unique(array, return_inverse=True)[1])
-
-
-def _given_test(test: tuple[Any, ...], kind: str, x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    if len(test) != 2:
-        raise DatasetError(f"test must be a pair (x, y) or a share in (0, 0.9]. Got a tuple of {len(test)}.")
-    x_test, y_test = CHECKS[kind](test[0], "x of test"), as_labels(test[1], "y of test")
-    check_pair(x_test, y_test, " of test")
-    if x_test.shape[1:] != x.shape[1:]:
-        raise DatasetError(f"x of test must have samples of shape {x.shape[1:]}. Got {x_test.shape[1:]}.")
-    classes = np.unique(labels)
-    unseen = np.setdiff1d(y_test, classes)
-    if len(unseen):
-        raise DatasetError(f"y of test has classes that y lacks: {[str(item) for item in unseen[:10]]}.")
-    return x_test, np.searchsorted(classes, y_test).astype(np.int64)

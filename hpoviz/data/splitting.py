@@ -9,7 +9,7 @@ from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold, train
 
 from hpoviz.errors import DatasetError
 
-__all__ = ["check_share", "fold_rows", "split_rows"]
+__all__ = ["check_share", "fold_rows", "sample_rows", "split_rows"]
 
 
 def split_rows(
@@ -87,6 +87,25 @@ def fold_rows(
     if any(len(np.unique(y[part])) < classes for pair in pairs for part in pair):
         raise DatasetError(f"{folds} folds of whole groups leave a class out of one of them. Ask for fewer folds.")
     return pairs
+
+
+def sample_rows(y: np.ndarray, n: Any, seed: int) -> np.ndarray:
+    """Return `n` rows in random order, each class in proportion.
+
+    Raises
+    ------
+    DatasetError
+        Fewer rows than classes, or more than there are.
+    """
+    classes = len(np.unique(y))
+    if isinstance(n, bool) or not isinstance(n, int) or not classes <= n <= len(y):
+        raise DatasetError(
+            f"n must be a whole number from {classes} (the classes) to {len(y)} (the samples). Got {n!r}."
+        )
+    rows = np.random.default_rng(seed).permutation(len(y))
+    if n > len(y) - classes:  # what is left out has to hold every class too
+        return rows[:n]
+    return np.asarray(train_test_split(rows, train_size=n, stratify=y[rows], random_state=seed)[0])
 
 
 def check_share(name: str, share: Any, allowed: str = "a share in (0, 0.9]") -> None:

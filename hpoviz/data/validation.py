@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import numbers
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from hpoviz.errors import DatasetError
 
-__all__ = ["as_images", "as_labels", "as_texts", "check_pair", "encode_labels"]
+__all__ = [
+    "CHECKS",
+    "as_images",
+    "as_labels",
+    "as_texts",
+    "check_pair",
+    "checked_groups",
+    "checked_names",
+    "encode_labels",
+    "given_test",
+    "holds_texts",
+]
 
 LARGEST_LABEL = 2**63
 
@@ -25,13 +37,21 @@ def as_images(x: Any, name: str = "x") -> np.ndarray:
     try:
         array = np.asarray(x)
     except ValueError as error:
-        raise DatasetError(f"{name} must be one array of images of equal size. Got samples of unequal size.") from error
+        raise DatasetError(
+            f"{name} must be one array of images of equal size, or texts. Got samples of unequal size. Lists of token "
+            "numbers: give the texts that they were made of."
+        ) from error
     if array.dtype.kind not in "buif":
         raise DatasetError(f"{name} must hold numbers. Got an array of dtype {array.dtype}.")
     if array.ndim not in (3, 4):
         raise DatasetError(
             f"{name} must be images of shape (samples, height, width) or (samples, height, width, channels). "
             f"Got shape {array.shape}."
+        )
+    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] > 4:
+        raise DatasetError(
+            f"{name} must have its channels last. Got shape {array.shape}, with channels first: "
+            f"np.moveaxis({name.split()[0]}, 1, -1) moves them."
         )
     if 0 in array.shape:
         raise DatasetError(f"{name} is empty: its shape is {array.shape}. Give at least some samples of two classes.")
@@ -60,6 +80,9 @@ def as_texts(x: Any, name: str = "x") -> np.ndarray:
                 f"{name} must hold a word in every text. Got a blank text in sample {row}: leave it out."
             )
     return array
+
+
+CHECKS: dict[str, Callable[..., np.ndarray]] = {"image": as_images, "text": as_texts}
 
 
 def as_labels(y: Any, name: str = "y") -> np.ndarray:
@@ -130,6 +153,51 @@ def encode_labels(y: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
             f"Too few in: {', '.join(rare[:10])}{' …' if len(rare) > 10 else ''}. Leave them out or merge them."
         )
     return codes.astype(np.int64), tuple(str(name) for name in classes)
+
+
+def holds_texts(x: Any) -> bool:
+    """Tell whether there is a string among the first samples."""
+    if isinstance(x, str):
+        raise DatasetError(f"x must hold many samples. Got one text: {x[:60]!r}. Give a list of texts.")
+    if isinstance(x, np.ndarray) and x.dtype.kind not in "OUT":
+        return False
+    return isinstance(x, Sequence | np.ndarray) and any(isinstance(sample, str) for sample in x[:10])
+
+
+def checked_names(given: Any, found: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names that the user gives to the classes, or those found; DatasetError if they do not fit."""
+    if given is None:
+        return found
+    if isinstance(given, str) or not isinstance(given, Sequence | np.ndarray):
+        raise DatasetError(f"class_names must be a list of the {len(found)} classes' names. Got {given!r}.")
+    if len(given) != len(found) or len(set(map(str, given))) != len(found):
+        raise DatasetError(f"class_names must name the {len(found)} classes in y, each once. Got {list(given)!r}.")
+    return tuple(map(str, given))
+
+
+def checked_groups(groups: Any, samples: int) -> np.ndarray | None:
+    """Return the group of each sample as a number; DatasetError unless every sample has one."""
+    if groups is None:
+        return None
+    array = np.asarray(groups)
+    if array.shape != (samples,):
+        raise DatasetError(f"groups must name the group of each of the {samples} samples. Got shape {array.shape}.")
+    return np.asarray(np.unique(array, return_inverse=True)[1])
+
+
+def given_test(test: tuple[Any, ...], kind: str, x: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return a given test set as checked arrays; DatasetError if it does not fit the training samples."""
+    if len(test) != 2:
+        raise DatasetError(f"test must be a pair (x, y) or a share in (0, 0.9]. Got a tuple of {len(test)}.")
+    x_test, y_test = CHECKS[kind](test[0], "x of test"), as_labels(test[1], "y of test")
+    check_pair(x_test, y_test, " of test")
+    if x_test.shape[1:] != x.shape[1:]:
+        raise DatasetError(f"x of test must have samples of shape {x.shape[1:]}. Got {x_test.shape[1:]}.")
+    classes = np.unique(labels)
+    unseen = np.setdiff1d(y_test, classes)
+    if len(unseen):
+        raise DatasetError(f"y of test has classes that y lacks: {[str(item) for item in unseen[:10]]}.")
+    return x_test, np.searchsorted(classes, y_test).astype(np.int64)
 
 
 def _as_float32(array: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hpoviz.backends.backend import Backend
-from hpoviz.data.dataset import DataSplit
+from hpoviz.data.data_split import DataSplit
 from hpoviz.errors import ConfigError
 from hpoviz.progress import duration, size
 from hpoviz.results import FINISHED, TrialResult

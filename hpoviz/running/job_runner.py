@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 
 from hpoviz.backends.backend import Backend
-from hpoviz.data.dataset import DataSplit
+from hpoviz.data.data_split import DataSplit
 from hpoviz.events import JobStarted, TerminalEvent, TrialStarted
 from hpoviz.running.trial_runner import TrialRunner
 from hpoviz.store.run_log import EventLog

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from hpoviz.backends.backend import Backend, RunContext
-from hpoviz.data.dataset import DataSplit
+from hpoviz.data.data_split import DataSplit
 from hpoviz.errors import HpovizError
 from hpoviz.events import Event, RunFinished, TerminalEvent, TrialCancelled, TrialEvent, TrialFailed, WorkerLost
 from hpoviz.store.run_log import EventLog

@@ -24,7 +24,7 @@ import pytest
 
 from hpoviz.backends.backend import Backend, RunContext
 from hpoviz.data.catalog import load_dataset
-from hpoviz.data.dataset import DataSplit
+from hpoviz.data.data_split import DataSplit
 from hpoviz.events import (
     EpochEnded,
     Event,

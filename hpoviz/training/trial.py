@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from hpoviz.data.dataset import DataSplit
+from hpoviz.data.data_split import DataSplit
 from hpoviz.errors import HpovizError
 from hpoviz.events import Event, ModelBuilt, PhaseChanged, TrialCancelled, TrialEvent, TrialFailed, TrialFinished
 from hpoviz.models.model_config import load_family

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 import hpoviz
-from hpoviz.data.dataset import DataSplit
+from hpoviz.data.data_split import DataSplit
 from hpoviz.models.model_config import ModelConfig, load_family
 from hpoviz.search.space import SearchSpace
 

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpoviz.data.catalog import load_dataset
-from hpoviz.data.dataset import Dataset, DataSplit
+from hpoviz.data.data_split import DataSplit
+from hpoviz.data.dataset import Dataset
 from hpoviz.data.info import DataInfo
 from hpoviz.errors import DatasetError
 

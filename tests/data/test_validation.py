@@ -24,8 +24,15 @@ BAD_IMAGES = {
     "objects": (np.zeros((2, 2, 2), object), "x must hold numbers. Got an array of dtype object."),
     "complex": (np.zeros((2, 2, 2), complex), "x must hold numbers. Got an array of dtype complex128."),
     "dates": (np.zeros((2, 2, 2), "datetime64[s]"), "x must hold numbers. Got an array of dtype datetime64[s]."),
-    "unequal rows": ([[1, 2], [3]], "x must be one array of images of equal size. Got samples of unequal size."),
-    "unequal images": ([np.zeros((2, 2)), np.zeros((3, 3))], "x must be one array of images of equal size."),
+    "unequal rows": (
+        [[1, 2], [3]],
+        "x must be one array of images of equal size, or texts. Got samples of unequal size. Lists of token numbers",
+    ),
+    "channels first": (
+        np.zeros((9, 3, 8, 8)),
+        "x must have its channels last. Got shape (9, 3, 8, 8), with channels first",
+    ),
+    "unequal images": ([np.zeros((2, 2)), np.zeros((3, 3))], "x must be one array of images of equal size, or texts."),
     "one number": (3.0, SHAPES + "()."),
     "one axis": ([1, 2, 3], SHAPES + "(3,)."),
     "a table": (np.zeros((5, 64)), SHAPES + "(5, 64)."),
