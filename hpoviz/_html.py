@@ -64,7 +64,7 @@ def dataset(
     pictures = [sample for sample in samples if sample[1].startswith("data:image/png;base64,")]
     shown = "".join(
         f'<figure><img src="{_text(uri)}" alt="a sample of class {_text(name)}">'
-        f"<figcaption>{_text(name)}</figcaption></figure>"
+        f'<figcaption title="{_text(name)}">{_text(name)}</figcaption></figure>'
         for name, uri in pictures
     )
     texts = [(name, text[:LONGEST_TEXT] + (" …" if len(text) > LONGEST_TEXT else "")) for name, text in samples]

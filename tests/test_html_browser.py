@@ -1,5 +1,6 @@
 """The inline HTML in a real browser: both themes, desktop and phone."""
 
+import numpy as np
 import pytest
 from playwright.sync_api import sync_playwright
 
@@ -59,7 +60,19 @@ def pages():
         "settings": hpoviz.Optimizer("digits", seed=0)._repr_html_(),
         "progress": _html.progress("hpoviz · digits", ProgressView.of(state)),
         "results": _html.progress("hpoviz · digits", ProgressView.of(state), TrialTable.of(state)),
+        "images": hpoviz.load_dataset("digits")._repr_html_(),
+        "texts": hpoviz.load_dataset("docstrings")._repr_html_(),
+        "doubtful": doubtful_data()._repr_html_(),
     }
+
+
+def doubtful_data():
+    """Pictures in colour, of many classes with long names, of which some are rare and some occur twice."""
+    chance = np.random.default_rng(0)
+    x = chance.integers(0, 255, (300, 12, 20, 3)).astype("uint8")
+    x[:9] = x[20]
+    labels = [f"class with a long name, number {row % 14}" for row in range(290)] + ["<b>rare</b>"] * 10
+    return hpoviz.Dataset.from_arrays(x, np.array(labels)[np.r_[:290, [290] * 5, 295:300]], name="hpoviz · pictures")
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +92,8 @@ def test_inline_html_fits_and_can_be_read(browser, theme, size, tmp_path):
         page.set_content(f'<body style="{THEMES[theme]}; font-family:sans-serif">{body}')
         page.screenshot(path=tmp_path / f"{name}-{theme}-{size}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than the page"
-        assert page.locator(".hpoviz").inner_text().startswith("hpoviz · digits")
+        assert page.locator(".hpoviz").inner_text().startswith(("hpoviz · ", "Dataset "))
+        assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
         colors = page.evaluate("[...document.querySelectorAll('.hpoviz *')].map(e => getComputedStyle(e).color)")
         assert set(colors) == {"rgb(255, 255, 255)" if theme == "dark" else "rgba(0, 0, 0, 0.87)"}
     assert page.locator("b").count() == 0  # the error's text stayed text

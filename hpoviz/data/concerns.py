@@ -30,7 +30,7 @@ def concerns_of(
     --------
     >>> x = np.arange(64, dtype="uint8").reshape(16, 2, 2, 1)
     >>> concerns_of("image", x, np.arange(16) % 2, x[:2], np.array([0, 1]), ("a", "b"))[0]
-    '2 test samples are training samples too, first test sample 0: the test accuracy will be too high.'
+    'Test samples that are training samples too: 2, first test sample 0. The test accuracy will be too high.'
     """
     found = [*_imbalance(y, class_names), *_missing(y_test, class_names), *_duplicates(x, y, x_test)]
     if kind == "image":
@@ -54,7 +54,7 @@ def _missing(y_test: np.ndarray, class_names: Sequence[str]) -> list[str]:
     if not missing:
         return []
     named = ", ".join(missing[:MOST_NAMED])
-    return [f"{len(missing)} classes have no test sample: {named}. The test accuracy says nothing of them."]
+    return [f"Classes without a test sample: {len(missing)} ({named}). The test accuracy says nothing of them."]
 
 
 def _duplicates(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> list[str]:
@@ -71,18 +71,18 @@ def _duplicates(x: np.ndarray, y: np.ndarray, x_test: np.ndarray) -> list[str]:
     found = []
     if shared:
         found.append(
-            f"{len(shared)} test samples are training samples too, first test sample {shared[0]}: the test accuracy "
-            "will be too high."
+            f"Test samples that are training samples too: {len(shared)}, first test sample {shared[0]}. The test "
+            "accuracy will be too high."
         )
     if contradictions:
         found.append(
-            f"{len(contradictions)} training samples equal an earlier one with another label, first samples "
-            f"{contradictions[0][0]} and {contradictions[0][1]}: no model can have both right."
+            f"Training samples that equal an earlier one of another class: {len(contradictions)}, first samples "
+            f"{contradictions[0][0]} and {contradictions[0][1]}. No model can have both right."
         )
     elif again:
         found.append(
-            f"{again} training samples equal an earlier one: one copy may be trained on and the other validated on. "
-            "Leave them out, or give equal ones one group."
+            f"Training samples that equal an earlier one: {again}. One copy may be trained on and the other validated "
+            "on: leave them out, or give equal ones one group."
         )
     return found
 
@@ -107,4 +107,4 @@ def _constant(x: np.ndarray) -> list[str]:
     if not len(constant):
         return []
     named = ", ".join(map(str, constant[:MOST_NAMED]))
-    return [f"{len(constant)} training images are one flat colour, as sample {named}: nothing can be seen in them."]
+    return [f"Training images of one flat colour: {len(constant)}, as sample {named}. Nothing can be seen in them."]

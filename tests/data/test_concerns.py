@@ -30,23 +30,23 @@ def test_rare_classes():
 
 
 def test_classes_without_a_test_sample():
-    assert concerns(y_test=(0, 0)) == ("1 classes have no test sample: b. The test accuracy says nothing of them.",)
+    assert concerns(y_test=(0, 0)) == ("Classes without a test sample: 1 (b). The test accuracy says nothing of them.",)
 
 
 def test_samples_on_both_sides_of_the_split():
     found = concerns(x_test=np.stack([CHANCE.random((4, 4, 1)), X[7]]))
     assert found == (
-        "1 test samples are training samples too, first test sample 1: the test accuracy will be too high.",
+        "Test samples that are training samples too: 1, first test sample 1. The test accuracy will be too high.",
     )
 
 
 def test_equal_samples_with_one_label_and_with_two():
     once = X.copy()
     once[9] = once[7]
-    assert concerns(x=once)[0].startswith("1 training samples equal an earlier one: one copy")
+    assert concerns(x=once)[0].startswith("Training samples that equal an earlier one: 1. One copy")
     once[8] = once[7]
     assert concerns(x=once)[0].startswith(
-        "1 training samples equal an earlier one with another label, first samples 7 and 8"
+        "Training samples that equal an earlier one of another class: 1, first samples 7 and 8"
     )
 
 
@@ -61,13 +61,13 @@ def test_values_that_a_model_of_ones_own_must_scale_and_outliers():
 def test_flat_images():
     flat = X.copy()
     flat[[4, 9]] = [[[[0.5]]], [[[0.25]]]]
-    assert concerns(x=flat) == ("2 training images are one flat colour, as sample 4, 9: nothing can be seen in them.",)
+    assert concerns(x=flat) == ("Training images of one flat colour: 2, as sample 4, 9. Nothing can be seen in them.",)
 
 
 def test_texts():
     texts = np.array([f"word {row}" for row in range(60)], dtype=object)
     test = np.array(["word 3", "another"], dtype=object)
-    assert concerns(x=texts, x_test=test, kind="text")[0].startswith("1 test samples are training samples too")
+    assert concerns(x=texts, x_test=test, kind="text")[0].startswith("Test samples that are training samples too: 1,")
 
 
 def test_the_embedded_data_have_no_other_concern_than_their_scale():
