@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from hpoviz.backends.inline import InlineBackend
     from hpoviz.backends.local import LocalBackend
     from hpoviz.config import OptimizationConfig, OptimizationRequest
-    from hpoviz.data.catalog import load_dataset
+    from hpoviz.data.catalog import datasets, load_dataset
     from hpoviz.data.dataset import Dataset
+    from hpoviz.data.dataset_source import DatasetSource
     from hpoviz.data.info import DataInfo
     from hpoviz.errors import (
         BackendError,
@@ -41,6 +42,7 @@ _HOMES = {
     "Dataset": "hpoviz.data.dataset",
     "DataInfo": "hpoviz.data.info",
     "DatasetError": "hpoviz.errors",
+    "DatasetSource": "hpoviz.data.dataset_source",
     "ExportError": "hpoviz.errors",
     "HpovizError": "hpoviz.errors",
     "InlineBackend": "hpoviz.backends.inline",
@@ -52,6 +54,7 @@ _HOMES = {
     "OptimizationRequest": "hpoviz.config",
     "Optimizer": "hpoviz.optimizer",
     "StoreError": "hpoviz.errors",
+    "datasets": "hpoviz.data.catalog",
     "load_dataset": "hpoviz.data.catalog",
     "open_run": "hpoviz.open_run",
 }
@@ -64,6 +67,7 @@ __all__ = [
     "DataInfo",
     "Dataset",
     "DatasetError",
+    "DatasetSource",
     "ExportError",
     "HpovizError",
     "InlineBackend",
@@ -75,6 +79,7 @@ __all__ = [
     "OptimizationRequest",
     "Optimizer",
     "StoreError",
+    "datasets",
     "load_dataset",
     "open_run",
 ]

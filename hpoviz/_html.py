@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
+from urllib.parse import urlsplit
 
 from hpoviz.progress import ProgressView, TrialTable
 
@@ -83,13 +84,19 @@ def dataset(
     return page(f"<p><strong>{_text(title)}</strong></p>{strip}{balance}{below}")
 
 
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], *, marked: int | None = None) -> str:
-    """Return an HTML table that scrolls by itself where it is too wide; one row may be marked as the best."""
+def table(
+    header: Sequence[str], rows: Sequence[Sequence[str]], *, marked: int | None = None, links: bool = False
+) -> str:
+    """Return an HTML table that scrolls by itself where it is too wide.
+
+    One row may be marked as the best; with `links` a cell that is a web address leads there.
+    """
     head = "".join(f'<th scope="col">{_text(cell)}</th>' for cell in header)
     body = ""
     for index, row in enumerate(rows):
         best = index == marked
-        cells = "".join(f"<td>{_text(cell)}{' ★ best' if best and at == 1 else ''}</td>" for at, cell in enumerate(row))
+        shown = [_link(cell) if links and cell.startswith("https://") else _text(cell) for cell in row]
+        cells = "".join(f"<td>{cell}{' ★ best' if best and at == 1 else ''}</td>" for at, cell in enumerate(shown))
         body += f"<tr{' class=hpoviz-best' if best else ''}>{cells}</tr>"
     return (
         '<div class="hpoviz-scroll" tabindex="0"><table>'
@@ -106,6 +113,10 @@ def page(body: str) -> str:
     """Return already escaped HTML with hpoviz's style around it."""
     style = files("hpoviz").joinpath("style.css").read_text(encoding="utf-8")
     return f'<div class="hpoviz"><style>{style}</style>{body}</div>'
+
+
+def _link(address: str) -> str:
+    return f'<a href="{_text(address)}" target="_blank" rel="noopener">{_text(urlsplit(address).netloc)}</a>'
 
 
 def _bar(share: float, label: str) -> str:

@@ -54,7 +54,7 @@ def test_every_built_in_backend_loads(name):
 
 def test_every_built_in_data_set_and_architecture_loads():
     assert load_plugin("hpoviz.architectures", "cnn") is CnnConfig
-    assert callable(load_plugin("hpoviz.datasets", "digits"))
+    assert load_plugin("hpoviz.datasets", "digits").name == "digits"
 
 
 @pytest.mark.parametrize("group", GROUPS)

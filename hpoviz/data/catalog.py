@@ -2,64 +2,86 @@
 
 from __future__ import annotations
 
-import gzip
-import json
-from importlib.resources import files
 from typing import Any
 
-from sklearn.datasets import load_digits
+import pandas as pd
 
+from hpoviz import _html
 from hpoviz.data.dataset import Dataset
-from hpoviz.plugins import load_plugin
+from hpoviz.data.dataset_source import DatasetSource
+from hpoviz.errors import DatasetError
+from hpoviz.plugins import load_plugin, plugin_names
 
-__all__ = ["digits", "docstrings", "load_dataset"]
+__all__ = ["DatasetTable", "datasets", "load_dataset"]
+
+
+class DatasetTable(pd.DataFrame):
+    """A DataFrame, a row a data set, that a notebook shows with links and without cut-off words."""
+
+    def _repr_html_(self) -> str:
+        rows = [
+            [f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in self.to_numpy().tolist()
+        ]
+        return _html.page(_html.table([str(column) for column in self.columns], rows, links=True))
+
+
+def datasets() -> DatasetTable:
+    """Return what `load_dataset` knows: name, kind, classes, shape, sizes, licence, what it is good for, link.
+
+    Nothing is loaded or downloaded. A plug-in that cannot be used is there too, with the reason.
+
+    Examples
+    --------
+    >>> "digits" in datasets()["name"].tolist()
+    True
+    """
+    rows: list[dict[str, Any]] = []
+    for name in plugin_names("hpoviz.datasets"):
+        try:
+            rows.append(_source(name).facts())
+        except DatasetError as error:
+            rows.append({"name": name, "good_for": f"cannot be used: {error}"})
+    return DatasetTable(pd.DataFrame(rows).fillna(""))
 
 
 def load_dataset(name: str, **options: Any) -> Dataset:
     """Load a data set by name.
 
+    Those that are not embedded are downloaded the first time, into Keras' folder (``$KERAS_HOME`` or ``~/.keras``), and
+    read from there later, within a second.
+
     Parameters
     ----------
     name : str
-        ``"digits"`` (images) or ``"docstrings"`` (texts); both are embedded: no download.
+        See `datasets`. ``"digits"`` and ``"docstrings"`` are embedded.
     **options
-        Passed to the loader.
+        Of that data set, as ``labels="coarse"`` of ``"cifar100"``.
 
     Raises
     ------
     DatasetError
-        Unknown name; the nearest known one is offered.
+        Unknown name, the nearest known one is offered; an option that it does not have; or a download that failed: the
+        message says which file, from where, and how to put it in place by hand.
 
     Examples
     --------
     >>> load_dataset("digits").x.shape
     (1437, 8, 8, 1)
     """
-    loader = load_plugin("hpoviz.datasets", name)
-    data: Dataset = loader(**options)
-    return data
+    source = _source(name)
+    try:
+        return source.load(**options)
+    except TypeError as error:
+        if options and "argument" in str(error):
+            raise DatasetError(f"The data set {name!r} has no such option. Got {options!r}: {error}.") from error
+        raise
 
 
-def digits() -> Dataset:
-    """Return scikit-learn's handwritten digits: 1,797 images of 8×8 pixels, values 0 to 16, 10 classes."""
-    bunch = load_digits()
-    return Dataset.from_arrays(bunch.images.astype("uint8"), bunch.target, name="digits")
-
-
-def docstrings() -> Dataset:
-    """Return 7,500 paragraphs from the documentation of five Python libraries; the class is the library.
-
-    Names of the libraries are taken out. The test set is made of whole modules: no module is on both sides. The
-    paragraphs were frozen once, so they do not change with installed versions.
-    """
-    packed = files("hpoviz.data").joinpath("docstrings.json.gz").read_bytes()
-    samples = json.loads(gzip.decompress(packed))["samples"]
-    train = [sample for sample in samples if sample["part"] == "train"]
-    test = [sample for sample in samples if sample["part"] == "test"]
-    return Dataset.from_arrays(
-        [sample["text"] for sample in train],
-        [sample["label"] for sample in train],
-        test=([sample["text"] for sample in test], [sample["label"] for sample in test]),
-        groups=[sample["source"] for sample in train],
-        name="docstrings",
-    )
+def _source(name: Any) -> DatasetSource:
+    source = load_plugin("hpoviz.datasets", name)
+    if not isinstance(source, DatasetSource):
+        raise DatasetError(
+            f"The entry point {name!r} of group hpoviz.datasets must name a DatasetSource. Got "
+            f"{type(source).__name__}. hpoviz.testing.dataset_contract checks it."
+        )
+    return source

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,7 +83,7 @@ class Dataset:
         *,
         test: tuple[Any, Any] | float = 0.2,
         name: str = "arrays",
-        class_names: tuple[str, ...] | None = None,
+        class_names: Sequence[str] | None = None,
         groups: Any = None,
         seed: int = 0,
     ) -> Dataset:
