@@ -45,16 +45,19 @@ TRAIN = '''def train(model: keras.Model, x_train, y_train, x_val, y_val) -> kera
     callbacks = [
 {callbacks}
     ]
-    return model.fit(
+{weigh}    return model.fit(
         x_train,
         y_train,
         validation_data=(x_val, y_val),
         batch_size={batch_size},
         epochs={epochs},
-        callbacks=callbacks,
+        callbacks=callbacks,{weighed}
     )
 
 '''
+WEIGH = """    counts = np.bincount(y_train)
+    class_weight = {label: len(y_train) / (len(counts) * count) for label, count in enumerate(counts)}
+"""
 MAIN = """
 
 if __name__ == "__main__":
@@ -71,7 +74,8 @@ def keras_source(model: keras.Model, config: ModelConfig, *, title: str, patienc
     Parameters
     ----------
     model : keras.Sequential
-        Built; its layers are written out with the arguments that differ from Keras' defaults.
+        Built; its layers are written out with the arguments that differ from Keras' defaults, after those of the
+        config's augmentation, which a saved model has not.
     config : ModelConfig
         How it was trained.
     title : str
@@ -95,12 +99,14 @@ def keras_source(model: keras.Model, config: ModelConfig, *, title: str, patienc
         lines = ['layers.Input((), dtype="string")', "vectorize", *map(_layer_source, model.layers[1:])]
         before = ADAPT.format(vectorize=_vectorize_source(first))
     else:
-        lines = [f"layers.Input({tuple(model.input_shape[1:])!r})", *map(_layer_source, model.layers)]
+        changing = config.augmentation()
+        stack = [*changing, *(layer for layer in model.layers if layer.name not in {each.name for each in changing})]
+        lines = [f"layers.Input({tuple(model.input_shape[1:])!r})", *map(_layer_source, stack)]
         before = ""
-    formula = _schedule_formula(config)
+    formula, weighed = _schedule_formula(config), config.class_weight != "none"
     build = BUILD.format(
         title=title.replace("\\", "/").replace('"', "'"),
-        imports="import math\n\n" if "math." in formula else "",
+        imports=("import math\n\n" if "math." in formula else "") + ("import numpy as np\n" if weighed else ""),
         argument="x_train" if takes_texts else "",
         what_for="; the training texts fit its vocabulary" if takes_texts else " and standardises them itself",
         before=before,
@@ -112,6 +118,8 @@ def keras_source(model: keras.Model, config: ModelConfig, *, title: str, patienc
         callbacks="\n".join(f"        {line}," for line in _callback_sources(config, patience)),
         batch_size=config.batch_size,
         epochs=config.epochs,
+        weigh=WEIGH if weighed else "",
+        weighed="\n        class_weight=class_weight," if weighed else "",
     )
     schedule = SCHEDULE.format(learning_rate=formula) if formula else ""
     return build + schedule + train + ("" if takes_texts else MAIN)

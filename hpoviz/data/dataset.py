@@ -62,6 +62,8 @@ class Dataset:
         training and validation data.
     notes : tuple of str
         What was done to the data when they were read.
+    flippable : bool
+        Whether an image mirrored from left to right still belongs to its class; not so for digits and signs.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Dataset:
     test_origin: str
     groups: np.ndarray | None = None
     notes: tuple[str, ...] = ()
+    flippable: bool = True
 
     @classmethod
     def from_arrays(
@@ -85,6 +88,7 @@ class Dataset:
         name: str = "arrays",
         class_names: Sequence[str] | None = None,
         groups: Any = None,
+        flippable: bool = True,
         seed: int = 0,
     ) -> Dataset:
         """Make a data set from images, or from texts, and labels.
@@ -104,6 +108,9 @@ class Dataset:
         groups : array_like, (n,), optional
             What each sample comes from, where samples of one origin are alike: a person, a document, a track. No
             group is split between training, validation and test data.
+        flippable : bool
+            Whether an image mirrored from left to right still belongs to its class; if not, augmentation by flips is
+            refused.
         seed : int
             Of the test set's choice, where `test` is a share.
 
@@ -148,6 +155,7 @@ class Dataset:
             class_names=names,
             test_origin=origin,
             groups=origins,
+            flippable=flippable,
         )
 
     @classmethod
@@ -383,6 +391,7 @@ class Dataset:
             kind=self.kind,
             input_shape=tuple(x_train.shape[1:]),
             class_names=self.class_names,
+            flippable=self.flippable,
             **fitted,
         )
         return DataSplit(x_train=x_train, y_train=y_train, x_val=x_val, y_val=y_val, info=info)

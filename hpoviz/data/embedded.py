@@ -17,7 +17,7 @@ __all__ = ["DIGITS", "DOCSTRINGS"]
 def digits() -> Dataset:
     """Return scikit-learn's handwritten digits: 1,797 images of 8×8 pixels, values 0 to 16, 10 classes."""
     bunch = load_digits()
-    return Dataset.from_arrays(bunch.images.astype("uint8"), bunch.target, name="digits")
+    return Dataset.from_arrays(bunch.images.astype("uint8"), bunch.target, name="digits", flippable=False)
 
 
 def docstrings() -> Dataset:

@@ -44,6 +44,7 @@ def gtsrb() -> Dataset:
         test=(arrays["x_test"], arrays["y_test"]),
         groups=arrays["tracks"],
         class_names=class_names("gtsrb"),
+        flippable=False,
         name="gtsrb",
     )
 

@@ -20,6 +20,8 @@ class DataInfo:
         Of one sample, batch axis left out: (height, width, channels), or (tokens,) of the longest text.
     class_names : tuple of str
         Label k stands for ``class_names[k]``.
+    flippable : bool
+        Whether an image mirrored from left to right still belongs to its class.
     mean, std : float
         Of all values of the training images: models begin with a layer that standardises by them.
     vocabulary : tuple of str
@@ -37,6 +39,7 @@ class DataInfo:
     kind: str
     input_shape: tuple[int, ...]
     class_names: tuple[str, ...]
+    flippable: bool = True
     mean: float = 0.0
     std: float = 1.0
     vocabulary: tuple[str, ...] = ()

@@ -45,6 +45,7 @@ def images(name: str, *, called: str | None = None, **options: Any) -> Dataset:
         test=(arrays["x_test"], arrays["y_test"]),
         name=called,
         class_names=class_names(called),
+        flippable=name != "mnist",
     )
 
 

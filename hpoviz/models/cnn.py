@@ -21,6 +21,9 @@ __all__ = ["CnnConfig"]
 class CnnConfig(DenseHeadConfig):
     """A convolutional network: standardise, convolution blocks, Flatten or global pooling, dense blocks, softmax.
 
+    Where it is asked for, layers before them change every image a little, at random and in training only
+    (augmentation).
+
     A convolution block is Conv2D (same padding), BatchNormalization (optional), activation, 2×2 pooling
     (optional) and dropout (optional); a dense block is Dense, activation and dropout (optional). The defaults
     build a model that works.
@@ -37,7 +40,7 @@ class CnnConfig(DenseHeadConfig):
     """
 
     data_kinds: ClassVar[tuple[str, ...]] = ("image",)
-    structure: ClassVar[tuple[str, ...]] = ("num_layers_conv", "kernel_size", "pooling")
+    structure: ClassVar[tuple[str, ...]] = ("num_layers_conv", "kernel_size", "pooling", "augment_flip")
 
     kernel_size: int = parameter(
         3,
@@ -96,6 +99,36 @@ class CnnConfig(DenseHeadConfig):
         "position forgotten); otherwise Flatten keeps every position (many weights).",
     )
 
+    augment_flip: bool = parameter(
+        False,
+        choices=(False,),
+        also=(True,),
+        help="Mirrors every other image from left to right in training, so that the model cannot rely on the side. "
+        "Only where a mirrored image still belongs to its class: not for digits, letters or traffic signs. Tried only "
+        "if you ask for it, as all augmentation.",
+    )
+    augment_shift: float = parameter(
+        0.0,
+        choices=(0.0,),
+        valid=(0.0, 0.5),
+        help="Moves every image in training by up to this share of its size, so that where a thing is matters less. "
+        "0.1 is a good start; too much moves things out of sight.",
+    )
+    augment_rotation: float = parameter(
+        0.0,
+        choices=(0.0,),
+        valid=(0.0, 0.5),
+        help="Turns every image in training by up to this share of a full turn: 0.05 is 18 degrees. It takes time, and "
+        "too much makes a 6 of a 9.",
+    )
+    augment_zoom: float = parameter(
+        0.0,
+        choices=(0.0,),
+        valid=(0.0, 0.5),
+        help="Makes every image in training larger or smaller by up to this share, so that size matters less. 0.1 is a "
+        "good start.",
+    )
+
     @property
     def conv_filters(self) -> tuple[int, ...]:
         """Filters of each convolution."""
@@ -103,8 +136,13 @@ class CnnConfig(DenseHeadConfig):
 
     @classmethod
     def misfit(cls, values: Mapping[str, Any], info: DataInfo) -> str | None:
-        """Return why kernel, pooling and depth do not fit images of this size, or None."""
-        layers, kernel, pooling = (values[name] for name in cls.structure)
+        """Return why depth, kernel, pooling or flips do not fit images of this kind, or None."""
+        layers, kernel, pooling = (values[name] for name in cls.structure[:3])
+        if values.get("augment_flip") and not info.flippable:
+            return (
+                f"augment_flip mirrors images, and a mirrored sample of {info.name!r} does not belong to its class. "
+                "Use augment_shift, augment_rotation or augment_zoom."
+            )
         height, width = info.input_shape[:2]
         for depth in range(1, layers + 1):
             if kernel > min(height, width):
@@ -128,6 +166,7 @@ class CnnConfig(DenseHeadConfig):
         return keras.Sequential(  # all at once, as a Sequential builds itself anew at each add()
             [
                 layers.Input(info.input_shape),
+                *self.augmentation(),
                 layers.Rescaling(1 / info.std, -info.mean / info.std, name="standardize"),
                 *(layer for block in enumerate(self.conv_filters, start=1) for layer in self._conv_block(*block)),
                 flat(name="global_pooling" if self.use_global_pooling else "flatten"),
@@ -135,6 +174,35 @@ class CnnConfig(DenseHeadConfig):
             ],
             name="cnn",
         )
+
+    def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
+        """Return an uncompiled model with the same weights and without augmentation.
+
+        A plain call of a model does not say that it is no training, and Keras' augmentation layers then go to work.
+        """
+        import keras
+
+        if not (names := {layer.name for layer in self.augmentation()}):
+            return super().export(model, info)
+        kept = [layer for layer in model.layers if layer.name not in names]
+        return keras.Sequential([keras.layers.Input(info.input_shape), *kept], name=model.name)
+
+    def augmentation(self) -> list[keras.Layer]:
+        """Return the layers that change images at random in training."""
+        from keras import layers
+
+        fill = {"fill_mode": "nearest"}  # the border goes on, as no value is known to be the background
+        shift, turn, zoom = self.augment_shift, self.augment_rotation, self.augment_zoom
+        wanted = []
+        if self.augment_flip:
+            wanted.append(layers.RandomFlip("horizontal", name="augment_flip"))
+        if shift > 0:
+            wanted.append(layers.RandomTranslation(shift, shift, name="augment_shift", **fill))
+        if turn > 0:
+            wanted.append(layers.RandomRotation(turn, name="augment_rotation", **fill))
+        if zoom > 0:
+            wanted.append(layers.RandomZoom((-zoom, zoom), name="augment_zoom", **fill))
+        return wanted
 
     def _conv_block(self, index: int, filters: int) -> list[keras.Layer]:
         from keras import layers

@@ -12,6 +12,8 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+import numpy as np
+
 from hpoviz.data.info import DataInfo
 from hpoviz.errors import ConfigError, nearest
 from hpoviz.models.trial_model import TrialModel
@@ -109,6 +111,15 @@ class ModelConfig(TrialModel):
         help="A penalty on large weights in the loss: more makes a smoother, simpler model; too much underfits.",
     )
 
+    class_weight: str = parameter(
+        "none",
+        choices=("none",),
+        also=("balanced",),
+        help="Whose mistakes count in training: none gives every sample the same say, so that rare classes have "
+        "little; balanced gives every class the same say. It finds more of the rare classes and costs some accuracy on "
+        "the frequent ones. Tried only if you ask for it.",
+    )
+
     def __post_init__(self) -> None:
         declared = self.parameters()
         problems = [text for name, item in declared.items() if (text := item.problem(getattr(self, name)))]
@@ -151,6 +162,24 @@ class ModelConfig(TrialModel):
             When the parameters do not fit the data.
         """
         raise ConfigError(f"{type(self).__name__} is no model family: it has no build method.")
+
+    def augmentation(self) -> list[keras.Layer]:
+        """Return the layers that change samples at random in training; a saved model does not have them."""
+        return []
+
+    def class_weights(self, y: np.ndarray) -> np.ndarray | None:
+        """Return the weight of each class in the loss, its mean over the samples 1; None where all are equal.
+
+        Examples
+        --------
+        >>> from hpoviz.models.cnn import CnnConfig
+        >>> CnnConfig(class_weight="balanced").class_weights(np.array([0, 0, 0, 1]))
+        array([0.66666667, 2.        ])
+        """
+        if self.class_weight == "none":
+            return None
+        counts = np.bincount(y)
+        return len(y) / (len(counts) * counts)
 
     def export(self, model: keras.Model, info: DataInfo) -> keras.Model:
         """Return an uncompiled model with the weights of a trained one, which takes raw samples."""

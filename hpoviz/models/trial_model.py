@@ -47,6 +47,10 @@ class TrialModel(abc.ABC):
         """Return samples of a DataSplit in the form that `build`'s model trains on; by default unchanged."""
         return x
 
+    def class_weights(self, y: np.ndarray) -> np.ndarray | None:
+        """Return the weight of each class in the training loss; by default None, all equal."""
+        return None
+
     def schedule_callbacks(self) -> list[keras.callbacks.Callback]:
         """Return the Keras callbacks that set the learning rate; by default none."""
         return []

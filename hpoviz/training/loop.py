@@ -98,6 +98,8 @@ class EpochLoop:
     epochs : int
         How many are planned. Where that is little work for a model without recurrent layers, its graph is run as it is
         and not optimised first.
+    class_weights : ndarray, (classes,), optional
+        Of the samples' losses, as ``class_weight`` of ``Model.fit``. None: all equal.
 
     Examples
     --------
@@ -111,12 +113,21 @@ class EpochLoop:
     """
 
     def __init__(
-        self, model: keras.Model, x: np.ndarray, y: np.ndarray, *, batch_size: int, seed: int, epochs: int
+        self,
+        model: keras.Model,
+        x: np.ndarray,
+        y: np.ndarray,
+        *,
+        batch_size: int,
+        seed: int,
+        epochs: int,
+        class_weights: np.ndarray | None = None,
     ) -> None:
         self._model, self._optimizer = model, model.optimizer
         self._optimizer.build(model.trainable_variables)
         self._layers = [_layer_name(variable, model) for variable in model.trainable_variables]
         self._x, self._y = tf.convert_to_tensor(x), tf.convert_to_tensor(y, tf.int32)
+        self._class_weights = None if class_weights is None else tf.constant(class_weights, tf.float32)
         self._samples, self._batch_size, self._steps_an_epoch = len(x), batch_size, -(-len(x) // batch_size)
         recurrent = any(isinstance(layer, keras.layers.RNN) for layer in model._flatten_layers())
         self._optimise_graph = recurrent or epochs * self._steps_an_epoch >= FEW_STEPS
@@ -186,9 +197,10 @@ class EpochLoop:
         def step(index: Any, loss: Any, hits: Any, seen: Any, squares: Any) -> Any:
             batch = rows[index * batch_size : (index + 1) * batch_size]  # the last one is what is left
             x, y = tf.gather(self._x, batch), tf.gather(self._y, batch)
+            weights = None if self._class_weights is None else tf.gather(self._class_weights, y)
             with tf.GradientTape() as tape:
                 outputs = model(x, training=True)
-                mean_loss = model.compute_loss(x=x, y=y, y_pred=outputs, training=True)
+                mean_loss = model.compute_loss(x=x, y=y, y_pred=outputs, sample_weight=weights, training=True)
                 scaled = self._optimizer.scale_loss(mean_loss)
             gradients = tape.gradient(scaled, model.trainable_variables)
             self._optimizer.apply(gradients, model.trainable_variables)

@@ -135,7 +135,7 @@ class _Trial:
         callbacks: list[keras.callbacks.Callback],
         recorder: Recorder,
     ) -> None:
-        data = self.data
+        data, weights = self.data, config.class_weights(self.data.y_train)
         model.fit(
             x_train,
             data.y_train,
@@ -143,6 +143,7 @@ class _Trial:
             batch_size=config.batch_size,
             epochs=config.epochs,
             callbacks=callbacks,
+            class_weight=None if weights is None else dict(enumerate(weights.tolist())),
             verbose=0,
         )
 
@@ -163,6 +164,7 @@ class _Trial:
             batch_size=config.batch_size,
             seed=self.spec.seed,
             epochs=config.epochs,
+            class_weights=config.class_weights(data.y_train),
         )
         told = keras.callbacks.CallbackList(callbacks, model=model, epochs=config.epochs, verbose=0)
         told.on_train_begin()

@@ -15,7 +15,6 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -81,13 +80,10 @@ def with_hpoviz_pruning(task: Task) -> dict[str, Any]:
     took = time.perf_counter() - began
     events = list(map(event_from_json, (opt.run_dir / "events.jsonl").read_text(encoding="utf-8").splitlines()))
     start = next(moment(event) for event in events if isinstance(event, RunStarted))
-    folders = {trial.number: trial.folder for trial in opt.trials}
     scored = [
-        (moment(event) - start, event.score, folders[event.number])
-        for event in events
-        if isinstance(event, TrialFinished)
+        (moment(event) - start, event.score, event.number) for event in events if isinstance(event, TrialFinished)
     ]
-    selected = bests(scored, lambda folder: saved_accuracy(folder, task.row.make()))
+    selected = bests(scored, lambda number: accuracy(opt.trials[number].model, opt.data))
     return {"warm_s": took, "selected": selected, "finished": opt.status().finished}
 
 
@@ -101,13 +97,6 @@ def bests(scored: Sequence[tuple[float, float, Any]], test: Callable[[Any], floa
     highest = list(itertools.accumulate((score for _, score, _ in scored), max))
     new = [index for index in range(len(scored)) if not index or highest[index] > highest[index - 1]]
     return [(scored[index][0], test(scored[index][2])) for index in new]
-
-
-def saved_accuracy(folder: Path, data: hpoviz.Dataset) -> float:
-    """Return the test accuracy of a saved model."""
-    import keras
-
-    return accuracy(keras.saving.load_model(folder / "model.keras", compile=False), data)
 
 
 def accuracy(model: Any, data: hpoviz.Dataset) -> float:

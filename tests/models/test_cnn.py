@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import hpoviz
 from hpoviz.data.info import DataInfo
 from hpoviz.errors import ConfigError, ModelBuildError
 from hpoviz.models.cnn import CnnConfig
@@ -358,3 +359,41 @@ def test_equal_seeds_give_equal_first_weights():
         keras.utils.set_random_seed(7)
         weights.append(CnnConfig(filters=2, num_layers_conv=1, dense_units=2).build(info()).get_weights())
     assert all(np.array_equal(a, b) for a, b in zip(*weights, strict=True))
+
+
+AUGMENTED = {"augment_flip": True, "augment_shift": 0.2, "augment_rotation": 0.1, "augment_zoom": 0.2}
+
+
+@pytest.mark.parametrize("name", AUGMENTED)
+def test_augmentation_changes_images_in_training_only(name):
+    info = DataInfo(name="d", kind="image", input_shape=(9, 8, 3), class_names=("a", "b"))
+    plain, changed = CnnConfig(), CnnConfig(**{name: AUGMENTED[name]})
+    model, same = changed.build(info), plain.build(info)
+    same.set_weights(model.get_weights())
+    images = np.random.default_rng(0).integers(0, 255, (32, 9, 8, 3)).astype("uint8")
+    np.testing.assert_array_equal(model.predict(images, verbose=0), same.predict(images, verbose=0))
+    exported = changed.export(model, info)
+    assert [layer.name for layer in exported.layers] == [layer.name for layer in same.layers]
+    np.testing.assert_array_equal(exported(images), same(images))  # though the call does not say that it is no training
+    layer = model.get_layer(name)
+    trained = np.asarray(layer(images.astype("float32"), training=True))
+    assert np.abs(trained - images).mean() > 1
+    if name == "augment_flip":
+        mirrored = [np.array_equal(after, before[:, ::-1]) for after, before in zip(trained, images, strict=True)]
+        untouched = [np.array_equal(after, before) for after, before in zip(trained, images, strict=True)]
+        assert sum(mirrored) + sum(untouched) == 32
+        assert 4 < sum(mirrored) < 28
+
+
+def test_flips_are_refused_where_a_mirrored_image_is_of_no_class():
+    with pytest.raises(ConfigError, match="a mirrored sample of 'digits' does not belong to its class"):
+        hpoviz.Optimizer("digits", search_space={"augment_flip": [True]})
+    hpoviz.Optimizer("digits", search_space={"augment_flip": [True, False], "augment_shift": (0.0, 0.1)})
+
+
+def test_a_search_over_augmentation_and_class_weights_trains_in_the_loop(stripes, run_dir):
+    space = {**AUGMENTED, "augment_flip": [True], "class_weight": ["none", "balanced"], "epochs": 1, "filters": 4}
+    opt = hpoviz.Optimizer(stripes, trials=2, seed=0, workers=1, search_space=space, run_dir=run_dir)
+    opt.run()
+    assert {trial.result.trained_by for trial in opt.trials} == {"the compiled loop"}
+    assert opt.best_model.predict(stripes.x_test, verbose=0).shape == (60, 2)

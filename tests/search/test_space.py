@@ -128,7 +128,7 @@ def test_every_proposed_cnn_fits_the_image(size, narrowed, seed):
 @pytest.mark.parametrize("pooling", [["max", "average"], ["max", "average", "none"], "none"])
 def test_every_structure_that_fits_can_be_proposed(size, pooling):
     space = cnn_space(size, {"pooling": pooling})
-    names = CnnConfig.structure
+    names = ("num_layers_conv", "kernel_size", "pooling")
     proposals = [space.suggest(Chance(seed)) for seed in range(400)]
     seen = {tuple(params[name] for name in names) for params in proposals}
     wanted = {
@@ -220,7 +220,21 @@ def test_conditions_may_chain():
     assert list(trial.asked) == ["c"]
 
 
-@pytest.mark.parametrize("name", PARAMETERS)
+ON_REQUEST = [name for name, item in PARAMETERS.items() if item.choices is not None and len(item.choices) == 1]
+
+
+def test_augmentation_and_class_weights_are_searched_on_request_only():
+    assert ON_REQUEST == ["augment_flip", "augment_shift", "augment_rotation", "augment_zoom", "class_weight"]
+    trial = Chance()
+    SearchSpace(PARAMETERS).suggest(trial)
+    assert not set(ON_REQUEST) & set(trial.asked)
+    wanted = {"augment_shift": (0.0, 0.2), "augment_flip": [True, False], "class_weight": ["none", "balanced"]}
+    trial = Chance()
+    SearchSpace(PARAMETERS, wanted).suggest(trial)
+    assert set(wanted) <= set(trial.asked)
+
+
+@pytest.mark.parametrize("name", [name for name in PARAMETERS if name not in ON_REQUEST])
 def test_declared_domain_is_asked_as_declared(name):
     item = PARAMETERS[name]
     sgd = {"optimizer": "sgd", "learning_rate_schedule": "exponential", "num_layers_dense": 2, "num_layers_conv": 2}

@@ -105,6 +105,25 @@ def test_an_lstm(texts, bidirectional):
     np.testing.assert_allclose(curves_of_loop(config, texts), curves_of_fit(config, texts), rtol=TOLERANCE)
 
 
+def test_class_weights_are_those_of_fit(digits, monkeypatch):
+    config = CnnConfig(batch_size=32, filters=8, class_weight="balanced")
+    kept = np.flatnonzero((digits.y_train != 3) | (np.arange(len(digits.y_train)) % 5 == 0))  # few threes
+    split = dataclasses.replace(digits, x_train=digits.x_train[kept], y_train=digits.y_train[kept])
+    weights = config.class_weights(split.y_train)
+    assert weights.argmax() == 3
+    assert weights[split.y_train].mean() == pytest.approx(1)
+    model = built(config, split)
+    fitted = model.fit(
+        split.x_train, split.y_train, batch_size=32, shuffle=False, class_weight=dict(enumerate(weights)), verbose=0
+    )
+    loop = EpochLoop(
+        built(config, split), split.x_train, split.y_train, batch_size=32, seed=0, epochs=1, class_weights=weights
+    )
+    figures = loop.train_epoch(lambda *look: None, np.arange(len(kept)))
+    assert figures.loss == pytest.approx(fitted.history["loss"][0], rel=TOLERANCE)
+    assert figures.loss != pytest.approx(curves_of_loop(config, split, epochs=1)[0][0], rel=0.01)
+
+
 def test_recurrent_models_have_their_graph_optimised_however_short(texts, monkeypatch):
     seen = []
     monkeypatch.setattr(tf.config.optimizer, "set_experimental_options", seen.append)
