@@ -72,6 +72,8 @@ class ForkedProcess:
         self.stderr: IO[bytes] | None = os.fdopen(pipes[2], "rb")
         self.returncode: int | None = None
         self._preloader, self._status, self._told = preloader, status, b""
+        self._poll = select.poll()  # which knows no highest descriptor, as select does
+        self._poll.register(status, select.POLLIN | select.POLLHUP)
         self._lock = threading.Lock()
 
     def poll(self) -> int | None:
@@ -104,7 +106,7 @@ class ForkedProcess:
     def _look(self, wait_s: float) -> int | None:
         """Read what the preloader has written: the process' id when it was forked, its exit code when it ended."""
         with self._lock:
-            if self.returncode is None and select.select([self._status], [], [], wait_s)[0]:
+            if self.returncode is None and self._poll.poll(1000 * wait_s):
                 told = os.read(self._status, 100)
                 self._told += told
                 lines = self._told.split(b"\n")
@@ -234,13 +236,24 @@ def serve(descriptor: int) -> None:
     descriptor : int
         The socket to the parent.
     """
-    parent = os.getppid()
+    parent, imported = os.getppid(), threading.Event()
     name_process("hpoviz-preload")
+    watch = threading.Thread(target=_end_with, args=(parent, imported))
+    watch.start()
     for module in PRELOADED:
         importlib.import_module(module)
+    imported.set()
+    watch.join()  # nothing is forked before this is the only thread again
     gc.collect()
     gc.freeze()  # no collection looks at the imported modules again, or copies their pages
     _Server(socket.socket(fileno=descriptor), parent).run()
+
+
+def _end_with(parent: int, imported: threading.Event) -> None:
+    """End with the parent while TensorFlow is imported, which takes seconds."""
+    while not imported.wait(LOOK_INTERVAL_S):
+        if os.getppid() != parent:
+            os._exit(0)
 
 
 class _Server:

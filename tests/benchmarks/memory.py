@@ -1,6 +1,7 @@
 """Run many tiny trials and print the memory of parent and workers over time::
 
     python -m tests.benchmarks.memory --trials 300
+    python -m tests.benchmarks.memory --trials 50 --random --workers 1
 
 At the end no worker, thread or file handle of the search may be left (the process that has imported TensorFlow stays),
 and memory must be in a band: the parent may grow by `PARENT_BAND` MB after the first tenth of the trials, and a worker
@@ -40,6 +41,8 @@ def main() -> None:
     """Run the trials and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--random", action="store_true", help="random models of the whole space in place of tiny ones")
     options = parser.parse_args()
     me = psutil.Process()
     data = hpoviz.load_dataset("digits")
@@ -48,8 +51,9 @@ def main() -> None:
             data,
             trials=options.trials,
             seed=0,
-            workers=2,
-            search_space=SPACE,
+            workers=options.workers,
+            sampler="random" if options.random else "tpe",
+            search_space={"epochs": 1} if options.random else SPACE,
             run_dir=Path(folder) / "run",
             pruner=None,
         )
@@ -80,6 +84,8 @@ def main() -> None:
     print(f"parent: {growth:+.0f} MB since {rows[0][0]} trials (allowed {PARENT_BAND:.0f})")
     print(f"workers: at most {worker_peak:.0f} MB (allowed {band:.0f}); {len(pids)} processes, ", end="")
     print(f"{log.count('has grown by')} replaced as they had grown")
+    grown = worker_peak - first
+    print(f"a worker had at most {grown:.0f} MB more than the least, {grown / options.trials:.1f} MB a trial of all")
     print(f"left: {len(children)} workers, {left_threads - threads} threads, {left_handles - handles} open files")
     kept = growth <= PARENT_BAND and worker_peak <= band and not children
     sys.exit(0 if kept and left_threads <= threads and left_handles <= handles else 1)
