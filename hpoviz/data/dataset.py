@@ -1,4 +1,4 @@
-"""Dataset: labelled samples with the test set apart, made of what people have, and its split for training."""
+"""Dataset: labelled samples with the test set apart, and its split into training and validation data."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ import dataclasses
 import functools
 import hashlib
 import json
-import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -18,8 +16,8 @@ from hpoviz.data.concerns import concerns_of
 from hpoviz.data.data_split import DataSplit
 from hpoviz.data.info import DataInfo
 from hpoviz.data.preview import picture_of
+from hpoviz.data.readers import DatasetReaders
 from hpoviz.data.splitting import check_share, fold_rows, sample_rows, split_rows
-from hpoviz.data.tables import Columns, read_columns, read_csv
 from hpoviz.data.text import build_vocabulary, to_tokens
 from hpoviz.data.validation import (
     CHECKS,
@@ -33,17 +31,13 @@ from hpoviz.data.validation import (
 )
 from hpoviz.errors import DatasetError
 
-if TYPE_CHECKING:
-    import pandas as pd
-    import tensorflow as tf
-
 __all__ = ["Dataset"]
 
 MOST_SHOWN = 16
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Dataset:
+class Dataset(DatasetReaders):
     """Labelled samples of one kind; make one with `hpoviz.load_dataset` or one of the ``from_…`` methods.
 
     Attributes
@@ -79,7 +73,7 @@ class Dataset:
     flippable: bool = True
 
     @classmethod
-    def from_arrays(
+    def from_arrays(  # type: ignore[override]  # names the settings
         cls,
         x: Any,
         y: Any,
@@ -157,177 +151,6 @@ class Dataset:
             groups=origins,
             flippable=flippable,
         )
-
-    @classmethod
-    def from_dataframe(
-        cls,
-        df: pd.DataFrame,
-        *,
-        text: str,
-        label: str,
-        groups: str | None = None,
-        split: str | None = None,
-        test: float = 0.2,
-        name: str = "dataframe",
-        seed: int = 0,
-    ) -> Dataset:
-        """Make a data set of texts from two columns of a DataFrame.
-
-        Parameters
-        ----------
-        df : pandas.DataFrame
-        text, label : str
-            Names of the columns.
-        groups : str, optional
-            The column that says what each text comes from, see `from_arrays`.
-        split : str, optional
-            The column that says "train" or "test" in every row. None: `test` is set apart.
-        test, name, seed
-            See `from_arrays`.
-
-        Raises
-        ------
-        DatasetError
-            A column that is not there, empty cells, or data that no classifier can be trained on.
-
-        Examples
-        --------
-        >>> import pandas as pd
-        >>> reviews = pd.DataFrame({"review": ["good day", "bad luck"] * 10, "mood": ["+", "-"] * 10})
-        >>> Dataset.from_dataframe(reviews, text="review", label="mood").class_names
-        ('+', '-')
-        """
-        columns = read_columns(df, text=text, label=label, groups=groups, split=split)
-        return cls._from_columns(columns, test=test, name=name, seed=seed)
-
-    @classmethod
-    def from_csv(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        text: str,
-        label: str,
-        groups: str | None = None,
-        split: str | None = None,
-        test: float = 0.2,
-        name: str | None = None,
-        seed: int = 0,
-        **options: Any,
-    ) -> Dataset:
-        """Make a data set of texts from two columns of a CSV file.
-
-        Parameters
-        ----------
-        path : str or path
-        text, label, groups, split, test, seed
-            See `from_dataframe`.
-        name : str, optional
-            None: that of the file.
-        **options
-            Of `pandas.read_csv`, as ``sep=";"`` or ``encoding="latin-1"``.
-
-        Raises
-        ------
-        DatasetError
-            No such file, no table in it, or what `from_dataframe` refuses.
-        """
-        columns = read_columns(read_csv(path, options), text=text, label=label, groups=groups, split=split)
-        return cls._from_columns(columns, test=test, name=name or Path(path).stem, seed=seed)
-
-    @classmethod
-    def _from_columns(cls, columns: Columns, *, test: float, name: str, seed: int) -> Dataset:
-        texts = np.empty(len(columns.texts), dtype=object)
-        texts[:] = columns.texts
-        as_texts = CHECKS["text"](texts, "text")
-        return cls._from_marked(as_texts, columns.labels, columns.is_test, test, name, seed, groups=columns.groups)
-
-    @classmethod
-    def from_folder(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        size: tuple[int, int] | None = None,
-        colour: bool | None = None,
-        test: float = 0.2,
-        name: str | None = None,
-        seed: int = 0,
-    ) -> Dataset:
-        """Make a data set of the pictures in class folders: ``path/cat/1.png``, ``path/dog/1.png``.
-
-        Parameters
-        ----------
-        path : str or path
-            Holds a folder a class with PNG, JPEG, PPM, PGM or BMP pictures; or two folders, ``train`` and ``test``,
-            with a folder a class each.
-        size : (height, width), optional
-            To which all pictures are scaled. None: their own where it is equal; else the median, its longer side at
-            most 96.
-        colour : bool, optional
-            Three channels or one. None: three if any picture has colour.
-        test, seed
-            See `from_arrays`; not used where there is a ``test`` folder.
-        name : str, optional
-            None: that of the folder.
-
-        Raises
-        ------
-        DatasetError
-            No class folders, an empty one, or pictures that cannot be read; all of them are named.
-        """
-        from hpoviz.data.folders import read_folder
-
-        found = read_folder(path, size=size, colour=colour)
-        name = name or Path(path).resolve().name
-        return cls._from_marked(found.x, found.y, found.is_test, test, name, seed, notes=found.notes)
-
-    @classmethod
-    def from_tf(
-        cls, dataset: tf.data.Dataset, *, test: tf.data.Dataset | float = 0.2, name: str = "tf", seed: int = 0
-    ) -> Dataset:
-        """Make a data set from a ``tf.data.Dataset`` of batches (x, y) of images or texts and labels.
-
-        Parameters
-        ----------
-        dataset : tf.data.Dataset
-            Finite, batched.
-        test : tf.data.Dataset or float
-            The test set, or the share to set apart as one.
-        name, seed
-            See `from_arrays`.
-
-        Raises
-        ------
-        DatasetError
-            It is infinite, not batched, or not of pairs, or what `from_arrays` refuses.
-        """
-        from hpoviz.data.streams import arrays_of
-
-        x, y = arrays_of(dataset)
-        given = test if isinstance(test, float | int) else arrays_of(test, "test")
-        return cls.from_arrays(x, y, test=given, name=name, seed=seed)
-
-    @classmethod
-    def _from_marked(
-        cls,
-        x: np.ndarray,
-        labels: list[Any],
-        is_test: np.ndarray | None,
-        test: float,
-        name: str,
-        seed: int,
-        *,
-        groups: list[Any] | None = None,
-        notes: tuple[str, ...] = (),
-    ) -> Dataset:
-        """Make a data set of samples of which some may be marked as the test set."""
-        y = np.array(labels, dtype=object)
-        if is_test is None:
-            made = cls.from_arrays(x, y, test=test, name=name, groups=groups, seed=seed)
-        else:
-            kept = None if groups is None else np.array(groups)[~is_test]
-            given = (x[is_test], y[is_test])
-            made = cls.from_arrays(x[~is_test], y[~is_test], test=given, name=name, groups=kept)
-        return dataclasses.replace(made, notes=notes)
 
     @functools.cached_property
     def sha256(self) -> str:
