@@ -132,7 +132,7 @@ def test_a_run_that_went_on_elsewhere_must_be_opened_again(copy, stripes):
 
 def test_a_function_must_be_passed_again_to_go_on(stripes, run_dir):
     def space(trial):
-        return {**SMALL_SPACE, "learning_rate": 0.003, "epochs": 1}
+        return {**SMALL_SPACE, "learning_rate": trial.suggest_float("learning_rate", 1e-3, 1e-2), "epochs": 1}
 
     opt = hpoviz.Optimizer(stripes, trials=1, seed=0, workers=1, search_space=space, run_dir=run_dir)
     opt.run()

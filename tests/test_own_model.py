@@ -597,7 +597,7 @@ def test_numpy_values_are_taken_as_pythons(stripes):
 
 
 def test_a_run_goes_on_with_another_backend_than_it_began_with(stripes, run_dir):
-    settings = {"build_model": linear, "search_space": {}, "epochs": 1}
+    settings = {"build_model": linear, "search_space": {"a": (0.0, 1.0)}, "epochs": 1}
     hpoviz.Optimizer(stripes, trials=1, seed=0, workers=2, run_dir=run_dir, **settings).run()
     again = hpoviz.open_run(run_dir, data=stripes, build_model=linear, backend="inline")
     again.run(more_trials=1)
