@@ -3,9 +3,9 @@
     python -m tests.benchmarks.loaders
 
 Fashion-MNIST is the real one, whole (Debian's package dataset-fashion-mnist); the others are small files in the
-genuine formats (`tests/data/stand_ins.py`). The first load includes importing Keras where it is needed; the second one,
-in another process, reads what was kept. Then: the memory of local workers that train on all of Fashion-MNIST, by their
-number.
+genuine formats (`tests/data/stand_ins.py`). Imports are left out of the times. The first load goes through Keras; the
+second one, in another process, reads what was kept. Then: the memory of local workers that train on all of
+Fashion-MNIST, by their number.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ LOAD = """
 import json, sys, time
 from keras.src.utils import file_utils
 file_utils.validate_file = lambda *arguments, **options: True
-import hpoviz
+from hpoviz import load_dataset
 for name in sys.argv[1:]:
     began = time.perf_counter()
-    data = hpoviz.load_dataset(name)
+    data = load_dataset(name)
     seconds = time.perf_counter() - began
     facts = {"name": name, "shape": data.x.shape, "test": data.x_test.shape, "classes": len(data.class_names)}
     print(json.dumps({**facts, "sha256": data.sha256, "seconds": seconds, "origin": data.test_origin}), flush=True)
