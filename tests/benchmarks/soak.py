@@ -26,7 +26,7 @@ from hpoviz.events import TerminalEvent, TrialFinished, event_from_json
 from tests.processes import workers_of
 
 WORKERS_WAIT_S = 60.0
-LONGEST_WAIT_S = 15.0
+LONGEST_WAIT_S = 8.0
 SEARCH = """
 import sys, hpoviz
 from pathlib import Path
@@ -121,7 +121,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=60)
     parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--epochs", type=int, default=150, help="of each trial: so many that all kills hit the search")
+    parser.add_argument("--epochs", type=int, default=450, help="of each trial: so many that all kills hit the search")
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.monotonic()
