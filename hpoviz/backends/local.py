@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import collections
+import contextlib
 import itertools
 import json
 import os
@@ -139,7 +140,8 @@ class LocalBackend(Backend):
     def warm_up(self) -> None:
         """Have TensorFlow imported, where that can be done ahead."""
         if self._preload and sys.executable:
-            preloader()
+            with contextlib.suppress(OSError):  # the first worker meets it again, and says so
+                preloader()
 
     def open(self, context: RunContext) -> None:
         """Write the data where the workers can map it, and start them."""

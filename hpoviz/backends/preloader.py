@@ -151,6 +151,11 @@ class Preloader:
         """Whether it can fork."""
         return self._process.poll() is None
 
+    @property
+    def failed(self) -> bool:
+        """Whether it ended by an error of its own, as where TensorFlow cannot be imported: another one would too."""
+        return (self._process.poll() or 0) > 0
+
     def spawn(self, request: Mapping[str, Any]) -> ForkedProcess:
         """Ask for a worker, which starts as soon as TensorFlow is imported; returns at once.
 
@@ -206,10 +211,18 @@ _shared = _Shared()
 
 
 def shared_preloader(environment: Mapping[str, str], folders: Sequence[str]) -> Preloader:
-    """Return this process' preloader, started now unless it lives and has imported in the same environment."""
+    """Return this process' preloader, started now unless it lives and has imported in the same environment.
+
+    Raises
+    ------
+    OSError
+        It cannot be started, or could not import TensorFlow.
+    """
     made_for = (os.getpid(), {name: text for name, text in environment.items() if name.startswith(READ_AT_IMPORT)})
     with _shared.lock:
         known = _shared.preloader
+        if known is not None and known.failed and made_for == _shared.made_for:
+            raise OSError("the process that imports TensorFlow ahead ended by an error")
         if known is None or not known.alive or made_for != _shared.made_for:
             if known is None:
                 atexit.register(_end_shared)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ def cached_arrays(name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str,
     """Return what `make` returns, from the second time on read from ``<keras home>/datasets/hpoviz/``.
 
     Numeric arrays come back as read-only memory maps, shared by all processes; lists of strings as lists. Where the
-    folder cannot be written, nothing is kept.
+    folder cannot be written, nothing is kept, and a warning says so.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def cached_arrays(name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str,
     made = dict(make())
     try:
         _write(folder, made)
-    except OSError:
+    except OSError as error:
+        warnings.warn(f"{name} cannot be kept in {folder}, so every load makes it anew: {error}", stacklevel=2)
         return made
     return _read(folder)
 

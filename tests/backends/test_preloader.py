@@ -12,7 +12,7 @@ from hpoviz.backends import local, preloader
 from hpoviz.backends.local import LocalBackend
 from hpoviz.backends.preloader import Preloader, shared_preloader
 from hpoviz.errors import ConfigError
-from hpoviz.events import EpochEnded, TerminalEvent, TrialFinished, event_from_json
+from hpoviz.events import EpochEnded, TerminalEvent, TrialFinished, WorkerLost, event_from_json
 from hpoviz.testing.backend_contract import Harness, tiny_spec
 from tests.backends.test_local import kill_preloaders, wait_for_workers
 from tests.processes import preloaders_of, wait_until_gone, workers_of
@@ -122,6 +122,17 @@ def test_where_nothing_can_be_preloaded_workers_say_why_and_import_for_themselve
     harness.backend.submit(tiny_spec(0, epochs=1), slot=0)
     assert isinstance(harness.events_until(TerminalEvent)[-1], TrialFinished)
     assert any("imports TensorFlow for itself: no more sockets" in line for line in harness.log)
+
+
+def test_where_tensorflow_cannot_be_imported_ahead_a_worker_imports_for_itself(opened, monkeypatch):
+    monkeypatch.setattr(preloader, "_shared", preloader._Shared())
+    monkeypatch.setattr(preloader, "BOOT", "raise SystemExit('no TensorFlow here')")
+    harness = opened(workers=1)
+    harness.backend.submit(tiny_spec(0, epochs=1), slot=0)
+    if isinstance(harness.events_until((TerminalEvent, WorkerLost))[-1], WorkerLost):  # it had been asked already
+        harness.backend.submit(tiny_spec(0, epochs=1), slot=0)
+        assert isinstance(harness.events_until(TerminalEvent)[-1], TrialFinished)
+    assert any("imports TensorFlow for itself" in line for line in harness.log)
 
 
 def test_it_ends_when_it_is_idle(monkeypatch):
