@@ -25,6 +25,8 @@ from hpoviz.events import (
     TrialPruned,
     TrialStarted,
 )
+from hpoviz.search.quiet_study import quiet_study
+from hpoviz.search.short_memory import ShortMemory
 
 __all__ = ["Proposal", "Space", "Study", "make_pruner", "make_sampler", "try_space"]
 
@@ -227,16 +229,6 @@ class Study:
         self._study.tell(self._open.pop(trial_id), score, state=state)
 
 
-def quiet_study(sampler: optuna.samplers.BaseSampler, pruner: optuna.pruners.BasePruner) -> optuna.Study:
-    """Return a new study in memory, without the line that Optuna logs about its random name."""
-    verbosity = optuna.logging.get_verbosity()
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    try:
-        return optuna.create_study(direction="maximize", sampler=sampler, pruner=pruner)
-    finally:
-        optuna.logging.set_verbosity(verbosity)
-
-
 def _contains(space: Space, params: Mapping[str, Any]) -> bool:
     """Tell whether a space can propose exactly these parameters."""
     study = quiet_study(optuna.samplers.RandomSampler(seed=0), optuna.pruners.NopPruner())
@@ -271,7 +263,7 @@ def make_sampler(sampler: Any, seed: int, startup_trials: int) -> optuna.sampler
     with warnings.catch_warnings():
         # Three of these are "experimental" in both releases, though KerasTuner-like spaces are what they are for.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return optuna.samplers.TPESampler(
+        return ShortMemory(
             n_startup_trials=startup_trials,
             n_ei_candidates=24,
             multivariate=True,

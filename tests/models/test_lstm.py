@@ -8,7 +8,7 @@ import pytest
 
 from hpoviz.data.info import DataInfo
 from hpoviz.models.lstm import LstmConfig
-from hpoviz.search.sampler import quiet_study
+from hpoviz.search.quiet_study import quiet_study
 from hpoviz.search.space import SearchSpace
 
 INFO = DataInfo(

@@ -7,7 +7,9 @@ import pytest
 
 from hpoviz.errors import ConfigError
 from hpoviz.models.cnn import CnnConfig
-from hpoviz.search.sampler import Study, make_pruner, make_sampler, quiet_study, try_space
+from hpoviz.search.quiet_study import quiet_study
+from hpoviz.search.sampler import Study, make_pruner, make_sampler, try_space
+from hpoviz.search.short_memory import ShortMemory
 from hpoviz.search.space import CustomSpace, SearchSpace
 
 PARAMETERS = CnnConfig.parameters()
@@ -315,9 +317,7 @@ def test_quiet_study_maximises():
     assert made.direction == optuna.study.StudyDirection.MAXIMIZE
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("tpe", optuna.samplers.TPESampler), ("random", optuna.samplers.RandomSampler)]
-)
+@pytest.mark.parametrize(("name", "kind"), [("tpe", ShortMemory), ("random", optuna.samplers.RandomSampler)])
 def test_sampler_by_name(name, kind):
     assert type(make_sampler(name, 0, 3)) is kind
 

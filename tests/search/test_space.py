@@ -10,7 +10,7 @@ from hpoviz.data.info import DataInfo
 from hpoviz.errors import ConfigError
 from hpoviz.models.cnn import CnnConfig
 from hpoviz.search.parameter import Parameter, at_least, one_of
-from hpoviz.search.sampler import quiet_study
+from hpoviz.search.quiet_study import quiet_study
 from hpoviz.search.space import CustomSpace, Domain, SearchSpace
 
 PARAMETERS = CnnConfig.parameters()
