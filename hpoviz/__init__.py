@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hpoviz.architecture.model_visualizer import ModelVisualizer
     from hpoviz.backends.backend import Backend
     from hpoviz.backends.inline import InlineBackend
     from hpoviz.backends.local import LocalBackend
@@ -50,6 +51,7 @@ _HOMES = {
     "LstmConfig": "hpoviz.models.lstm",
     "ModelBuildError": "hpoviz.errors",
     "ModelConfig": "hpoviz.models.model_config",
+    "ModelVisualizer": "hpoviz.architecture.model_visualizer",
     "OptimizationConfig": "hpoviz.config",
     "OptimizationRequest": "hpoviz.config",
     "Optimizer": "hpoviz.optimizer",
@@ -75,6 +77,7 @@ __all__ = [
     "LstmConfig",
     "ModelBuildError",
     "ModelConfig",
+    "ModelVisualizer",
     "OptimizationConfig",
     "OptimizationRequest",
     "Optimizer",

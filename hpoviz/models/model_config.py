@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ModelConfig", "family_for", "load_family"]
 
+OWN_FAMILIES = ("cnn", "lstm")
 PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.5, 3
 
 
@@ -250,9 +251,12 @@ def load_family(name: str) -> type[ModelConfig]:
 
 
 def family_for(kind: str) -> str:
-    """Return the name of the first model family for a kind of data; ConfigError if there is none."""
+    """Return the name of the default model family for a kind of data; ConfigError if there is none.
+
+    Those that hpoviz brings come first: installing a package changes no default.
+    """
     names = plugin_names("hpoviz.architectures")
-    for name in names:
+    for name in sorted(names, key=lambda name: (name not in OWN_FAMILIES, name)):
         if kind in load_family(name).data_kinds:
             return name
     raise ConfigError(f"No architecture is registered for {kind} data. Known: {', '.join(names)}.")

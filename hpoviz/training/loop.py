@@ -18,6 +18,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from hpoviz.training.gradient_norm import squared_norm
+
 __all__ = ["EpochFigures", "EpochLoop", "why_fit"]
 
 CALL_S = 0.25  # so much work is asked of one call: the longest time until a stop is seen
@@ -205,7 +207,7 @@ class EpochLoop:
             gradients = tape.gradient(scaled, model.trainable_variables)
             self._optimizer.apply(gradients, model.trainable_variables)
             size = tf.cast(tf.size(batch), tf.float32)
-            squares += tf.stack([_squared_norm(gradient) for gradient in gradients])
+            squares += tf.stack([squared_norm(gradient) for gradient in gradients])
             loss += size * tf.cast(mean_loss, tf.float32)
             return index + 1, loss, hits + _hits(y, outputs), seen + size, squares
 
@@ -261,16 +263,6 @@ def _is_weighted(model: keras.Model) -> bool:
 def _layer_name(variable: keras.Variable, model: keras.Model) -> str:
     """Return the name of the layer that a weight belongs to, as ``conv_1`` of ``cnn/conv_1/kernel``."""
     return str(variable.path.removeprefix(f"{model.name}/").rsplit("/", 1)[0])
-
-
-def _squared_norm(gradient: Any) -> Any:
-    """Return the sum of squares of a gradient; that of an embedding is a list of rows, which may repeat."""
-    if gradient is None:
-        return tf.constant(0.0)
-    if isinstance(gradient, tf.IndexedSlices):
-        rows, at = tf.unique(gradient.indices)
-        gradient = tf.math.unsorted_segment_sum(gradient.values, at, tf.size(rows))
-    return 2 * tf.cast(tf.nn.l2_loss(gradient), tf.float32)
 
 
 def _hits(y: Any, outputs: Any) -> Any:

@@ -1,0 +1,423 @@
+"""Any Keras 3 model as a ModelGraph, and run again call by call."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import math
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+from keras import tree
+
+from hpoviz.architecture.model_graph import Edge, LayerInfo, ModelGraph, Node, NodeKind, Tensor
+from hpoviz.architecture.wiring import Call, Source, Wiring, flat_inputs, run_operation, wiring_of
+from hpoviz.errors import ModelBuildError
+
+__all__ = ["MODEL_NODE", "graph_of", "graph_with_weights", "replay"]
+
+MODEL_NODE = "/model"  # the node of a model that could not be looked into; no name of a layer holds a slash
+WRAPPED = ("layer", "forward_layer", "backward_layer", "cell", "cells")
+NOT_SETTINGS = {"self", "name", "dtype", "trainable", "args", "kwargs", "layers", *WRAPPED}
+SIMPLE = (bool, int, float, str)
+Watch = Callable[[str, list[Any]], list[Any]]
+Fill = Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+
+# Tracing adds calls to the layers of a model, so each model is traced once for each shape of its inputs.
+_traced: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
+
+
+def graph_of(model: keras.Model, *, inputs: Any = None, expand: bool = True, public: bool = False) -> ModelGraph:
+    """Return the graph of a Keras 3 model.
+
+    Sequential and functional models are read; a model with a `call` of its own is traced, unless what it computes
+    depends on values. Models inside the model become containers with what is inside them, once for each call.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Built: its weights are made.
+    inputs : array, or list, tuple or dict of arrays, optional
+        Samples, for a model with a `call` of its own that does not know the shape or the dtype of its input.
+    expand : bool
+        Whether to show what is inside of models inside the model.
+    public : bool
+        Whether to read nothing but Keras' public configuration: slower, and the same.
+
+    Raises
+    ------
+    ModelBuildError
+        Not a Keras model, or one that has not been built.
+
+    Examples
+    --------
+    >>> inner = keras.Sequential([keras.Input((8,)), keras.layers.Dense(4, name="narrow")], name="inner")
+    >>> graph = graph_of(keras.Sequential([keras.Input((8,), name="x"), inner], name="outer"))
+    >>> [(node.id, node.kind) for node in graph.nodes]
+    [('x', 'input'), ('inner', 'container'), ('inner/narrow', 'layer'), ('/output/0', 'output')]
+    """
+    return _Builder(expand, public).graph(model, inputs)
+
+
+def graph_with_weights(model: keras.Model, inputs: Any = None) -> tuple[ModelGraph, list[tuple[str, Any]]]:
+    """Return the graph of a model, and its weights with the ids of the layers that hold them."""
+    builder = _Builder(expand=True, public=False)
+    return builder.graph(model, inputs), builder.weights
+
+
+def replay(model: keras.Model, x: Any, *, training: bool = False, watch: Watch) -> list[Any]:
+    """Run a model on samples, one call of its graph after the other.
+
+    Parameters
+    ----------
+    model : keras.Model
+    x : array, or list, tuple or dict of arrays
+        The first axis counts samples.
+    training : bool
+        Whether layers behave as in training.
+    watch : callable
+        Takes the id of a node of `graph_of(model)` and the tensors that it gave out, and returns those that its users
+        shall get. It is not asked for containers and output nodes.
+
+    Returns
+    -------
+    list of tensors
+        The model's outputs, flat.
+
+    Raises
+    ------
+    ModelBuildError
+        As `graph_of`, and for samples that the model does not take.
+    """
+    _check(model)
+    try:
+        container, wiring = _open(model, x, public=False)
+        return _run(wiring, flat_inputs(container, x), "", training, watch)
+    except _Untraceable:
+        return watch(MODEL_NODE, list(tree.flatten(model(x, training=training))))
+    except (ValueError, TypeError) as error:
+        raise ModelBuildError(f"{model.name!r} cannot be run on these samples: {error}") from error
+
+
+class _Untraceable(Exception):
+    """A model whose `call` cannot be followed; `tensors` are its symbolic inputs."""
+
+    def __init__(self, reason: str, tensors: Sequence[Any]) -> None:
+        super().__init__(reason)
+        self.tensors = tensors
+
+
+def _check(model: Any) -> None:
+    if not isinstance(model, keras.Model):
+        kind = type(model)
+        raise ModelBuildError(f"A Keras 3 model (keras.Model) is needed. Got {kind.__module__}.{kind.__qualname__}.")
+    if not model.built:
+        raise ModelBuildError(
+            f"{model.name!r} has not been built, so nothing is known of its input. Let it begin with "
+            "keras.Input((28, 28, 1)), or call it once on samples: model(x[:1])."
+        )
+
+
+def _open(model: Any, inputs: Any, public: bool) -> tuple[Any, Wiring]:
+    """Return what holds a model's symbolic inputs (itself, or what was traced of it), and its wiring."""
+    wiring = wiring_of(model, public=public)
+    if wiring:
+        return model, wiring
+    structure = _known_inputs(model) if inputs is None else tree.map_structure(_specification, inputs)
+    traced = _trace(model, tree.flatten(structure), lambda values: ((tree.pack_sequence_as(structure, values),), {}))
+    wiring = wiring_of(traced)
+    assert wiring  # a keras.Function has one
+    return traced, wiring
+
+
+def _known_inputs(model: Any) -> Any:
+    """Return symbolic inputs of a model with a `call` of its own that was called before."""
+    known = model.get_build_config() or {}
+    shapes = [*(known.get("shapes_dict") or {}).values(), known.get("input_shape")]
+    shape = next((shape for shape in shapes if shape is not None), None)
+    if shape is None:
+        raise ModelBuildError(
+            f"The shape of the input of {model.name!r} is not known, as its call() is its own. "
+            "Give samples too: inputs=x[:1]."
+        )
+    if isinstance(shape, dict):
+        return {name: keras.KerasTensor((None, *one[1:])) for name, one in shape.items()}
+    if isinstance(shape[0], list | tuple):
+        return [keras.KerasTensor((None, *one[1:])) for one in shape]
+    return keras.KerasTensor((None, *shape[1:]))
+
+
+def _specification(x: Any) -> Any:
+    return keras.KerasTensor((None, *x.shape[1:]), keras.backend.standardize_dtype(x.dtype))
+
+
+def _trace(model: Any, tensors: Sequence[Any], arguments: Fill) -> Any:
+    """Return a ``keras.Function`` of these inputs that computes what a model's own `call` does."""
+    key = tuple((tuple(tensor.shape), str(tensor.dtype)) for tensor in tensors)
+    kept = _traced.setdefault(model, {})
+    if key not in kept:
+        symbols = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in tensors]
+        args, kwargs = arguments(symbols)
+        try:
+            kept[key] = keras.Function(symbols, tree.flatten(model.call(*args, **kwargs)))
+        except Exception as error:  # whatever the user's call raises
+            said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+            kept[key] = f"What {model.name!r} computes depends on values, or on what Keras cannot trace: {said}"
+    if isinstance(kept[key], str):
+        raise _Untraceable(kept[key], tensors)
+    return kept[key]
+
+
+def _inside(call: Call, given: Sequence[Any], public: bool) -> Wiring | None:
+    """Return the wiring of a called model, for these tensors (symbolic or real); None where a layer is called."""
+    if not isinstance(call.operation, keras.Model):
+        return None
+    wiring = wiring_of(call.operation, public=public)
+    if wiring:
+        return wiring
+    return wiring_of(_trace(call.operation, [_specification(tensor) for tensor in given], call.arguments))
+
+
+def _node_id(prefix: str, call: Call) -> str:
+    name, rank = call.key
+    return f"{prefix}{name}//{rank}" if rank else f"{prefix}{name}"  # names are not empty: no path looks like it
+
+
+def _run(wiring: Wiring, values: Sequence[Any], prefix: str, training: bool, watch: Watch) -> list[Any]:
+    found: dict[Source, Any] = dict(zip(wiring.inputs, values, strict=True))
+    for call in wiring.calls:
+        node = _node_id(prefix, call)
+        if call.is_input:
+            if not prefix:
+                (found[call.key, 0],) = watch(node, [found[call.key, 0]])
+            continue
+        given = [found[source] for source in call.sources]
+        try:
+            inside = _inside(call, given, public=False)
+        except _Untraceable:
+            inside = None
+        if inside:
+            outputs = _run(inside, given, f"{node}/", training, watch)
+        else:
+            outputs = watch(node, run_operation(call.operation, *call.arguments(given), training))
+        found.update({(call.key, port): value for port, value in enumerate(outputs)})
+    return [found[source] for source in wiring.outputs]
+
+
+class _Builder:
+    """Nodes, edges and layers of a graph, gathered container by container.
+
+    An end is where a tensor leaves the graph drawn so far: the id of a node, its port, the symbolic tensor.
+    """
+
+    def __init__(self, expand: bool, public: bool) -> None:
+        self._expand, self._public = expand, public
+        self.nodes: list[Node] = []
+        self.edges: list[Edge] = []
+        self.layers: dict[str, LayerInfo] = {}
+        self.notes: list[str] = []
+        self.weights: list[tuple[str, Any]] = []
+        self._ids: dict[int, str] = {}
+        self._counted: set[int] = set()
+
+    def graph(self, model: Any, inputs: Any) -> ModelGraph:
+        """Return the graph of a whole model."""
+        _check(model)
+        try:
+            _, wiring = _open(model, inputs, self._public)
+            ends = self.add(wiring, "", None, None)
+        except _Untraceable as problem:
+            self.notes.append(str(problem))
+            ends = self.add_closed(model, problem.tensors)
+        for number, (source, port, tensor) in enumerate(ends):
+            output = f"/output/{number}"
+            self.nodes.append(Node(id=output, layer="", kind="output", outputs=(_plain_tensor(tensor),)))
+            self.edges.append(Edge(source, port, output, 0, _plain_tensor(tensor)))
+        return ModelGraph(
+            name=model.name,
+            type=type(model).__name__,
+            nodes=tuple(self.nodes),
+            edges=tuple(self.edges),
+            layers={"": self.describe(model, ""), **self.layers},
+            partial=" ".join(dict.fromkeys(self.notes)) or None,
+        )
+
+    def add(
+        self, wiring: Wiring, prefix: str, parent: str | None, entry: Sequence[tuple[str, int, Any]] | None
+    ) -> list[tuple[str, int, Any]]:
+        """Add the calls of a container, whose inputs are `entry` (None for the model itself); return its ends."""
+        ends = dict(zip(wiring.inputs, entry, strict=True)) if entry is not None else {}
+        static = {(call.key, port): tensor for call in wiring.calls for port, tensor in enumerate(call.outputs)}
+        # Inside a model that is called on other shapes than it was made for, what Keras keeps is not what is computed.
+        fresh = all(tuple(static[source].shape[1:]) == tuple(end[2].shape[1:]) for source, end in ends.items())
+        for call in wiring.calls:
+            if call.is_input and entry is not None:
+                continue
+            given = [ends[source] for source in call.sources]
+            outputs = call.outputs if fresh else _computed(call, [tensor for *_, tensor in given])
+            ends.update(self._add_call(call, _node_id(prefix, call), prefix, parent, given, outputs))
+        return [ends[source] for source in wiring.outputs]
+
+    def _add_call(
+        self,
+        call: Call,
+        node: str,
+        prefix: str,
+        parent: str | None,
+        given: Sequence[tuple[str, int, Any]],
+        outputs: Sequence[Any],
+    ) -> dict[Source, tuple[str, int, Any]]:
+        inside = self._look_inside(call, [tensor for *_, tensor in given])
+        place = len(self.nodes)
+        if inside:
+            self.nodes.append(Node(id=node, layer="", kind="container"))  # its place, before what is inside
+            results = self.add(inside, f"{node}/", node, given)
+        else:
+            results = [(node, port, tensor) for port, tensor in enumerate(outputs)]
+            for slot, (source, port, tensor) in enumerate(given):
+                self.edges.append(Edge(source, port, node, slot, _plain_tensor(tensor)))
+        made = Node(
+            id=node,
+            layer=self._layer(call.operation, prefix, is_input=call.is_input),
+            kind="container" if inside else _kind(call),
+            call=call.key[1],
+            parent=parent,
+            outputs=tuple(_plain_tensor(tensor) for tensor in outputs),
+            constants=call.constants,
+        )
+        self.nodes[place : place + 1] = [made]
+        return {(call.key, port): result for port, result in enumerate(results)}
+
+    def add_closed(self, model: Any, tensors: Sequence[Any]) -> list[tuple[str, int, Any]]:
+        """Add a model that could not be looked into as one container, which holds its layers without edges."""
+        inputs = [f"/input/{number}" for number in range(len(tensors))]
+        for name, tensor in zip(inputs, tensors, strict=True):
+            self.layers[name] = LayerInfo(id=name, name="input", type="InputLayer")
+            self.nodes.append(Node(id=name, layer=name, kind="input", outputs=(_plain_tensor(tensor),)))
+            self.edges.append(Edge(name, 0, MODEL_NODE, len(self.edges), _plain_tensor(tensor)))
+        unknown = Tensor(None, "float32")
+        self.nodes.append(Node(id=MODEL_NODE, layer="", kind="container", outputs=(unknown,)))
+        for layer in model.layers:
+            name = self._layer(layer, "")
+            self.nodes.append(Node(id=name, layer=name, kind="layer", parent=MODEL_NODE))
+        return [(MODEL_NODE, 0, unknown)]
+
+    def _look_inside(self, call: Call, tensors: Sequence[Any]) -> Wiring | None:
+        if not self._expand:
+            return None
+        try:
+            return _inside(call, tensors, self._public)
+        except _Untraceable as problem:
+            self.notes.append(str(problem))
+            return None
+
+    def _layer(self, operation: Any, prefix: str, *, is_input: bool = False) -> str:
+        """Return the id of a layer, noted where it is met first."""
+        if id(operation) not in self._ids:
+            name = self._ids[id(operation)] = prefix + operation.name
+            self.layers[name] = (
+                LayerInfo(id=name, name=operation.name, type="InputLayer")
+                if is_input
+                else self.describe(operation, name)
+            )
+        return self._ids[id(operation)]
+
+    def describe(self, operation: Any, name: str) -> LayerInfo:
+        """Return what is known of a layer; its weights are those that no layer before it has."""
+        weights = operation.weights if isinstance(operation, keras.layers.Layer) else []
+        own = [weight for weight in weights if id(weight) not in self._counted]
+        self._counted.update(map(id, own))
+        self.weights += [(name, weight) for weight in own]
+        return LayerInfo(
+            id=name,
+            name=operation.name,
+            type=type(operation).__name__,
+            parameters=sum(_size(weight) for weight in own),
+            trainable_parameters=sum(_size(weight) for weight in own if weight.trainable),
+            settings=_settings(operation),
+            inner=tuple(
+                LayerInfo(id=f"{name}/{item.name}", name=item.name, type=type(item).__name__, settings=_settings(item))
+                for item in (_wrapped(operation) if _arguments(operation).wraps else ())
+            ),
+        )
+
+
+def _computed(call: Call, tensors: Sequence[Any]) -> tuple[Any, ...]:
+    args, kwargs = call.arguments(tensors)
+    return tuple(tree.flatten(call.operation.compute_output_spec(*args, **kwargs)))
+
+
+def _kind(call: Call) -> NodeKind:
+    if call.is_input:
+        return "input"
+    return "layer" if isinstance(call.operation, keras.layers.Layer) else "operation"
+
+
+def _plain_tensor(tensor: Any) -> Tensor:
+    if isinstance(tensor, Tensor):
+        return tensor
+    return Tensor(tuple(tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
+
+
+def _size(weight: Any) -> int:
+    # `shape` asks TensorFlow each time, which takes half of the time that it takes to read a large model.
+    return math.prod(getattr(weight, "_shape", None) or weight.shape)
+
+
+def _wrapped(operation: Any) -> list[Any]:
+    """Return the layers that a wrapper wraps."""
+    found: dict[int, Any] = {}
+    for name in WRAPPED:
+        value = getattr(operation, name, None)
+        for item in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(item, keras.layers.Layer):
+                found[id(item)] = item
+    return list(found.values())
+
+
+class _Arguments(NamedTuple):
+    """What a class takes: the names that are shown, and whether it wraps layers."""
+
+    shown: tuple[str, ...]
+    wraps: bool
+
+
+def _arguments(operation: Any) -> _Arguments:
+    kind: Any = type(operation)
+    return _arguments_of(kind)
+
+
+@functools.lru_cache(maxsize=1024)
+def _arguments_of(kind: Any) -> _Arguments:
+    try:
+        names = list(inspect.signature(kind).parameters)
+    except (TypeError, ValueError):
+        return _Arguments((), False)
+    shown = (name for name in names if name not in NOT_SETTINGS and not name.endswith(("_initializer", "_constraint")))
+    return _Arguments(tuple(shown), not {"layer", "cell", "cells"}.isdisjoint(names))
+
+
+def _settings(operation: Any) -> dict[str, Any]:
+    """Return the arguments of a layer's class that are numbers, words, flags, or things with a name."""
+    found = {}
+    for name in _arguments(operation).shown:
+        value = None
+        with contextlib.suppress(Exception):  # a property of the user's that fails is no setting
+            value = getattr(operation, name, None)
+        if value is not None and (plain := _plain(value)) is not None:
+            found[name] = plain
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, SIMPLE):
+        return value
+    if isinstance(value, list | tuple):
+        items = [_plain(item) for item in value]
+        return None if any(item is None for item in items) else items
+    if inspect.isfunction(value):
+        return value.__name__
+    return type(value).__name__ if type(value).__module__.startswith("keras.") else None
