@@ -5,13 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Literal
 
 from hpoviz.architecture.drawing import Drawing, Line, Rectangle, Text, elided, plain_text, text_width
 from hpoviz.architecture.folding import BLOCK, collapsed, folded, grouped, without_masks
 from hpoviz.architecture.layout import Box, Direction, Layout, layered_layout
-from hpoviz.architecture.model_graph import Edge, LayerInfo, ModelGraph, Node, shape_text
+from hpoviz.architecture.model_graph import Edge, ModelGraph, Node, shape_text
+from hpoviz.architecture.node_text import node_texts, node_tip
 from hpoviz.architecture.palette import THEMES, LayerKind, layer_kind, scale_colour
 
 __all__ = ["COLOURINGS", "Coloring", "Look", "Theme", "draw_graph", "overview"]
@@ -24,7 +25,6 @@ NARROWEST, WIDEST = 118.0, 280.0
 TITLE, BODY, LABEL, HEADING = 12.0, 10.5, 10.0, 15.0
 MARGIN = 16.0
 MOST_NODES = 60  # with more, models inside the model are closed too
-MOST_TIP = 600
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,24 +105,34 @@ class _Painter:
         self._kinds = {node.id: layer_kind(graph.layers[node.layer], node.kind) for node in graph.nodes}
         self._most = max((graph.layers[node.layer].parameters for node in graph.nodes), default=0)
         self._items: list[Rectangle | Line | Text] = []
+        self._call: dict[str, int] = {}  # of its layer, from 1; a node counts within its container
+        counts: dict[str, int] = {}
+        for node in graph.nodes:
+            counts[node.layer] = self._call[node.id] = counts.get(node.layer, 0) + 1
         self._entering: dict[str, list[Edge]] = {node.id: [] for node in graph.nodes}
         for edge in graph.edges:
             self._entering[edge.target].append(edge)
 
     def drawing(self) -> Drawing:
-        texts = {node.id: _texts(self._graph, node) for node in self._graph.nodes}
-        layout = self._laid_out({name: _size(text) for name, text in texts.items()})
+        texts = {node.id: node_texts(self._graph, node, self._call[node.id]) for node in self._graph.nodes}
+        layout = self._laid_out({node.id: self._size(node, texts[node.id]) for node in self._graph.nodes})
         heading = self._heading()
         width = max(layout.width, max(text_width(line, size, bold=bold) for line, size, bold, _ in heading), 260.0)
         left = MARGIN + (width - layout.width) / 2
         top = MARGIN + sum(size * 1.45 for _, size, *_ in heading) + 8.0
         legend, legend_height = self._legend(width, top + layout.height + 24.0)
         self._add_heading(heading)
-        self._add_containers(layout, left, top)
+        boxes = {name: _moved(box, left, top) for name, box in layout.boxes.items()}
+        containers = [node for node in self._graph.nodes if node.id in self._open]
+        for node in containers:
+            self._add_container(node, boxes[node.id])
         self._add_edges(layout, left, top)
+        for node in containers:
+            x, y = boxes[node.id].left + INSET, boxes[node.id].top + 15.0
+            self._items.append(Text(x=x, y=y, text=self._title(node), size=BODY, colour="muted", back="paper"))
         for node in self._graph.nodes:
             if node.id not in self._open:
-                self._add_node(node, texts[node.id], _moved(layout.boxes[node.id], left, top))
+                self._add_node(node, texts[node.id], boxes[node.id])
         self._items += legend
         return Drawing(
             width=width + 2 * MARGIN,
@@ -132,6 +142,21 @@ class _Painter:
             title=plain_text(f"{self._whole.name}: graph of its layers"),
             description=self._description(),
         )
+
+    def _size(self, node: Node, texts: tuple[str, str, str]) -> tuple[float, float]:
+        """Return the size of a node, or the least one of an open container."""
+        if node.id in self._open:
+            return text_width(self._title(node), BODY) + 3 * INSET, NODE_HEIGHT
+        title, facts, count = texts
+        first = text_width(title, TITLE, bold=True) + (text_width(count, LABEL) + INSET if count else 0.0)
+        width = max(first, text_width(facts, BODY)) + 3 * INSET + BADGE
+        return min(max(math.ceil(width), NARROWEST), WIDEST), NODE_HEIGHT
+
+    def _title(self, node: Node) -> str:
+        """Return the line in the corner of an open container."""
+        info = self._graph.layers[node.layer]
+        name = elided(plain_text(info.name or self._graph.name), BODY, WIDEST / 2)
+        return f"{name} ({info.type}) · {self._graph.parameters_of(node.id):,} parameters"
 
     def _laid_out(self, sizes: Mapping[str, tuple[float, float]]) -> Layout:
         graph = self._graph
@@ -181,27 +206,9 @@ class _Painter:
             y += size * 1.45
             self._items.append(Text(x=MARGIN, y=y - size * 0.35, text=line, size=size, colour=colour, bold=bold))
 
-    def _add_containers(self, layout: Layout, left: float, top: float) -> None:
-        for node in self._graph.nodes:
-            if node.id not in self._open:
-                continue
-            box = _moved(layout.boxes[node.id], left, top)
-            colour = self._colour(node)
-            self._items.append(
-                Rectangle(
-                    x=box.left, y=box.top, width=box.width, height=box.height, radius=8.0, fill=colour, opacity=0.05,
-                    stroke=colour, dashed=True, tip=self._tip(node),
-                )
-            )  # fmt: skip
-            info = self._graph.layers[node.layer]
-            title = plain_text(f"{info.name} ({info.type})" if info.name else info.type)
-            title += f" · {self._graph.parameters_of(node.id):,} parameters"
-            self._items.append(
-                Text(
-                    x=box.left + 8.0, y=box.top + 15.0, text=elided(title, BODY, box.width - 16.0), size=BODY,
-                    colour="muted", back="paper",
-                )
-            )  # fmt: skip
+    def _add_container(self, node: Node, box: Box) -> None:
+        place: dict[str, Any] = {"x": box.left, "y": box.top, "width": box.width, "height": box.height}
+        self._items.append(Rectangle(**place, radius=8.0, stroke=self._colour(node), dashed=True, tip=self._tip(node)))
 
     def _add_edges(self, layout: Layout, left: float, top: float) -> None:
         across = self._look.direction == "right"
@@ -292,7 +299,7 @@ class _Painter:
         return [whole.by_id[name].layer for name in sorted(whole.inside(node.id))]
 
     def _tip(self, node: Node) -> str:
-        return _tip(self._graph, node, self._entering[node.id])
+        return node_tip(self._graph, node, self._entering[node.id])
 
     def _legend(self, width: float, top: float) -> tuple[list[Rectangle | Line | Text], float]:
         """Return the legend's items and its height: the kinds that are there, and the scale if there is one."""
@@ -344,90 +351,8 @@ class _Painter:
         return plain_text(f"{said} Not all is shown. {graph.partial}" if graph.partial else said)
 
 
-def _texts(graph: ModelGraph, node: Node) -> tuple[str, str, str]:
-    """Return the lines of a node: its type, what it was told, its number of parameters."""
-    info = graph.layers[node.layer]
-    if node.kind == "output":
-        tensor = node.outputs[0]
-        return "Output", f"{shape_text(tensor.shape)} {tensor.dtype}", ""
-    if node.kind == "input":
-        tensor = node.outputs[0]
-        return "Input", plain_text(f"{info.name} · {tensor.dtype}"), ""
-    calls = graph.calls[node.layer]
-    title = f"{info.settings['repeats']} times a block" if info.type == BLOCK else info.type
-    if calls > 1:
-        title += f" (call {node.call + 1} of {calls})"
-    facts = " · ".join([*_facts(info), *node.constants]) or info.name
-    return plain_text(title), plain_text(facts), f"{info.parameters:,}" if info.parameters else ""
-
-
-def _facts(info: LayerInfo) -> Iterator[str]:
-    """Yield what people want to know first of a layer."""
-    settings = info.settings
-    if info.type == BLOCK:
-        yield f"{settings['nodes'] // settings['repeats']} layers each"
-        yield info.name.partition("(")[2].rstrip(")")
-        return
-    for inner in info.inner[:1]:
-        yield " ".join([inner.type, *list(_facts(inner))[:1]])
-    for name, pattern in FACTS.items():
-        value = settings.get(name)
-        if value is not None and value not in ("linear", False) and not (name == "strides" and _all_ones(value)):
-            yield pattern.format(shape_text(value) if isinstance(value, list) else _short(value))
-    if settings.get("input_dim") and settings.get("output_dim"):
-        yield f"{settings['input_dim']:,} → {settings['output_dim']:,}"
-    if settings.get("then"):
-        yield "then " + ", ".join(settings["then"])
-    if "nodes" in settings:
-        yield f"{info.name}: {settings['nodes']} layers"
-
-
-FACTS = {
-    "filters": "{} filters",
-    "kernel_size": "{}",
-    "pool_size": "{}",
-    "strides": "stride {}",
-    "units": "{} units",
-    "num_heads": "{} heads",
-    "key_dim": "key {}",
-    "rate": "rate {}",
-    "target_shape": "{}",
-    "activation": "{}",
-    "return_sequences": "sequences",
-}
-
-
-def _all_ones(value: Any) -> bool:
-    return all(one == 1 for one in value) if isinstance(value, list) else value == 1
-
-
-def _short(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
-
-
 def _number(value: float | None) -> str:
     return "unknown" if value is None else f"{value:.3f}"
-
-
-def _size(texts: tuple[str, str, str]) -> tuple[float, float]:
-    title, facts, count = texts
-    first = text_width(title, TITLE, bold=True) + (text_width(count, LABEL) + INSET if count else 0.0)
-    width = max(first, text_width(facts, BODY)) + 3 * INSET + BADGE
-    return min(max(math.ceil(width), NARROWEST), WIDEST), NODE_HEIGHT
-
-
-def _tip(graph: ModelGraph, node: Node, entering: Sequence[Edge]) -> str:
-    """Return all that is known of a node, for those who point at it."""
-    info = graph.layers[node.layer]
-    lines = [plain_text(info.name if info.name else graph.name) + f" ({info.type})"]
-    if entering:
-        lines.append("takes " + ", ".join(shape_text(edge.tensor.shape) for edge in entering))
-    if node.outputs and node.kind != "output":
-        lines.append("gives " + ", ".join(f"{shape_text(one.shape)} {one.dtype}" for one in node.outputs))
-    if info.parameters:
-        lines.append(f"{info.parameters:,} parameters, {info.trainable_parameters:,} trained")
-    lines += [plain_text(f"{name}: {value}") for name, value in info.settings.items()]
-    return "\n".join(lines)[:MOST_TIP]
 
 
 def _moved(box: Box, dx: float, dy: float) -> Box:

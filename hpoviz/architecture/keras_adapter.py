@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import inspect
 import math
@@ -222,6 +221,13 @@ class _Builder:
         self.weights: list[tuple[str, Any]] = []
         self._ids: dict[int, str] = {}
         self._counted: set[int] = set()
+        self._tensors: dict[int, tuple[Any, Tensor]] = {}  # with what they were made of, so that its id stays its own
+
+    def _tensor(self, tensor: Any) -> Tensor:
+        known = self._tensors.get(id(tensor))
+        if known is None:
+            known = self._tensors[id(tensor)] = (tensor, _plain_tensor(tensor))
+        return known[1]
 
     def graph(self, model: Any, inputs: Any) -> ModelGraph:
         """Return the graph of a whole model."""
@@ -278,14 +284,14 @@ class _Builder:
         else:
             results = [(node, port, tensor) for port, tensor in enumerate(outputs)]
             for slot, (source, port, tensor) in enumerate(given):
-                self.edges.append(Edge(source, port, node, slot, _plain_tensor(tensor)))
+                self.edges.append(Edge(source, port, node, slot, self._tensor(tensor)))
         made = Node(
             id=node,
             layer=self._layer(call.operation, prefix, is_input=call.is_input),
             kind="container" if inside else _kind(call),
             call=call.key[1],
             parent=parent,
-            outputs=tuple(_plain_tensor(tensor) for tensor in outputs),
+            outputs=tuple(map(self._tensor, outputs)),
             constants=call.constants,
         )
         self.nodes[place : place + 1] = [made]
@@ -359,7 +365,8 @@ def _kind(call: Call) -> NodeKind:
 def _plain_tensor(tensor: Any) -> Tensor:
     if isinstance(tensor, Tensor):
         return tensor
-    return Tensor(tuple(tensor.shape[1:]), keras.backend.standardize_dtype(tensor.dtype))
+    dtype = tensor.dtype
+    return Tensor(tuple(tensor.shape[1:]), dtype if isinstance(dtype, str) else keras.backend.standardize_dtype(dtype))
 
 
 def _size(weight: Any) -> int:
@@ -400,13 +407,19 @@ def _arguments_of(kind: Any) -> _Arguments:
     return _Arguments(tuple(shown), not {"layer", "cell", "cells"}.isdisjoint(names))
 
 
+def _attribute(operation: Any, name: str) -> Any:
+    """Return an attribute; None for a property of the user's that fails."""
+    try:
+        return getattr(operation, name, None)
+    except Exception:
+        return None
+
+
 def _settings(operation: Any) -> dict[str, Any]:
     """Return the arguments of a layer's class that are numbers, words, flags, or things with a name."""
     found = {}
     for name in _arguments(operation).shown:
-        value = None
-        with contextlib.suppress(Exception):  # a property of the user's that fails is no setting
-            value = getattr(operation, name, None)
+        value = _attribute(operation, name)
         if value is not None and (plain := _plain(value)) is not None:
             found[name] = plain
     return found

@@ -141,7 +141,7 @@ def _from_nodes(functional: Any) -> Wiring:
             sources=tuple(producers[id(tensor)] for tensor in node.input_tensors),
             outputs=tuple(node.outputs),
             arguments=_filler(node),
-            constants=tuple(_numbers((node.arguments.args, node.arguments.kwargs))),
+            constants=tuple(_numbers((node.arguments.args, node.arguments.kwargs))) if _has_more(node) else (),
             is_input=node.is_input,
         )
         for node in nodes
@@ -151,6 +151,12 @@ def _from_nodes(functional: Any) -> Wiring:
         tuple(producers[id(tensor)] for tensor in functional.inputs),
         tuple(producers[id(tensor)] for tensor in functional.outputs),
     )
+
+
+def _has_more(node: Any) -> bool:
+    """Tell whether a call was given more than one tensor, so that its arguments must be looked at."""
+    arguments = node.arguments
+    return bool(arguments.kwargs) or len(arguments.args) != 1 or len(node.input_tensors) != 1
 
 
 def _filler(node: Any) -> Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]:

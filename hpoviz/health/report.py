@@ -1,0 +1,202 @@
+"""HealthReport: the six metrics of a model, what is wrong with it, and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from hpoviz.errors import ConfigError, nearest
+from hpoviz.health.metrics import METRICS, Metric
+
+__all__ = ["CLASSIC_WEIGHTS", "Finding", "HealthReport", "checked_weights"]
+
+VERSION = 1
+LEAST_METRICS = 3  # with fewer there is no overall health
+CLASSIC_WEIGHTS: Mapping[str, float] = {
+    "neuron_utilization": 0.25,
+    "parameter_efficiency": 0.15,
+    "training_stability": 0.20,
+    "gradient_health": 0.15,
+    "convergence_quality": 0.15,
+    "accuracy_consistency": 0.10,
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that is wrong.
+
+    Attributes
+    ----------
+    fault : str
+        As "dying_relu".
+    layer : str or None
+        Its id in the model's graph; None where it is the model as a whole.
+    metric : str
+        The metric that shows it.
+    evidence : str
+        The number, its threshold and its interval, in words.
+    consequence, prescription : str
+        What comes of it, and what to do.
+    """
+
+    fault: str
+    layer: str | None
+    metric: str
+    evidence: str
+    consequence: str
+    prescription: str
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HealthReport:
+    """What is known of a model's health; each metric is an attribute too, as ``report.neuron_utilization.value``.
+
+    Attributes
+    ----------
+    model : str
+    metrics : mapping of str to Metric
+        By name.
+    findings : tuple of Finding
+        The worst first.
+    weights : mapping of str to float
+        Of the metrics in the overall health.
+    rows : int
+        Validation samples that were looked at.
+    seconds : float
+    """
+
+    model: str
+    metrics: Mapping[str, Metric]
+    findings: tuple[Finding, ...]
+    weights: Mapping[str, float]
+    rows: int
+    seconds: float
+
+    def __getattr__(self, name: str) -> Metric:
+        if name in METRICS:
+            return self.metrics[name]
+        raise AttributeError(f"A health report has no {name!r}.{nearest(name, METRICS)}")
+
+    @property
+    def available(self) -> tuple[Metric, ...]:
+        """The metrics that have a value."""
+        return tuple(metric for metric in self.metrics.values() if metric.value is not None)
+
+    @property
+    def overall(self) -> float | None:
+        """The weighted mean of the metrics that have a value; None with fewer than three."""
+        known = [(self.weights[metric.name], metric.value) for metric in self.available if metric.value is not None]
+        total = sum(weight for weight, _ in known)
+        if len(known) < LEAST_METRICS or total <= 0:
+            return None
+        return sum(weight * value for weight, value in known) / total
+
+    @property
+    def coverage(self) -> str:
+        """How many of the metrics the overall health is made of, as "5/6"."""
+        return f"{len(self.available)}/{len(self.metrics)}"
+
+    @property
+    def worst(self) -> Metric | None:
+        """The metric with the lowest value."""
+        return min(self.available, key=lambda metric: metric.value or 0.0, default=None)
+
+    @property
+    def layer_health(self) -> dict[str, float]:
+        """The lowest value that a metric gives a layer, by layer id, for `ModelVisualizer(model, health=…)`."""
+        found: dict[str, float] = {}
+        for metric in self.metrics.values():
+            for score in metric.layers:
+                found[score.layer] = min(score.value, found.get(score.layer, 1.0))
+        return found
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report as JSON values."""
+        return {
+            "version": VERSION,
+            "model": self.model,
+            "overall": self.overall,
+            "coverage": self.coverage,
+            "worst": self.worst.name if self.worst else None,
+            "weights": dict(self.weights),
+            "metrics": {name: dataclasses.asdict(metric) for name, metric in self.metrics.items()},
+            "findings": [dataclasses.asdict(finding) for finding in self.findings],
+            "rows": self.rows,
+            "seconds": self.seconds,
+        }
+
+    def to_json(self) -> str:
+        """Return `to_dict` as text; numbers that are not finite as null."""
+        return json.dumps(_finite(self.to_dict()), ensure_ascii=False, allow_nan=False)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return a table with a row for each metric: value, interval, weight, reason, worst layer."""
+        rows = [
+            {
+                "metric": metric.name,
+                "value": metric.value,
+                "low": metric.interval[0] if metric.interval else None,
+                "high": metric.interval[1] if metric.interval else None,
+                "weight": self.weights[metric.name],
+                "worst_layer": metric.layers[0].layer if metric.layers else None,
+                "reason": metric.reason,
+            }
+            for metric in self.metrics.values()
+        ]
+        return pd.DataFrame(rows).set_index("metric")
+
+    def __repr__(self) -> str:
+        overall = "not available" if self.overall is None else f"{self.overall:.2f}"
+        lines = [f"Health of {self.model}: {overall} ({self.coverage} metrics, {self.rows} samples)"]
+        for metric in self.metrics.values():
+            value = "not available" if metric.value is None else f"{metric.value:.2f}"
+            worst = f"; worst layer {metric.layers[0].layer} {metric.layers[0].value:.2f}" if metric.layers else ""
+            lines.append(
+                f"  {metric.name.replace('_', ' '):21} {value}{worst}{f'  ({metric.reason})' if metric.reason else ''}"
+            )
+        for finding in self.findings:
+            where = f" in {finding.layer}" if finding.layer else ""
+            lines.append(f"  ! {finding.fault.replace('_', ' ')}{where}: {finding.evidence} {finding.prescription}")
+        return "\n".join(lines)
+
+
+def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
+    """Return the weight of every metric; those that are not named have weight 0, all are the classic ones by default.
+
+    Raises
+    ------
+    ConfigError
+        Unknown metrics, negative weights, or all zero.
+    """
+    if weights is None:
+        return dict(CLASSIC_WEIGHTS)
+    problems = [
+        f"There is no health metric {name!r}.{nearest(name, METRICS)} Metrics: {', '.join(METRICS)}."
+        for name in weights
+        if name not in METRICS
+    ]
+    problems += [
+        f"The weight of {name} must be a number of at least 0. Got {value!r}."
+        for name, value in weights.items()
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf")
+    ]
+    if not problems and not any(weights.values()):
+        problems = ["At least one health metric must have a weight above 0."]
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return {name: float(weights.get(name, 0.0)) for name in METRICS}
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not abs(value) < float("inf"):
+        return None
+    return value
