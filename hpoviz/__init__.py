@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         ModelBuildError,
         StoreError,
     )
+    from hpoviz.health.health_analyzer import HealthAnalyzer
     from hpoviz.models.cnn import CnnConfig
     from hpoviz.models.lstm import LstmConfig
     from hpoviz.models.model_config import ModelConfig
@@ -45,6 +46,7 @@ _HOMES = {
     "DatasetError": "hpoviz.errors",
     "DatasetSource": "hpoviz.data.dataset_source",
     "ExportError": "hpoviz.errors",
+    "HealthAnalyzer": "hpoviz.health.health_analyzer",
     "HpovizError": "hpoviz.errors",
     "InlineBackend": "hpoviz.backends.inline",
     "LocalBackend": "hpoviz.backends.local",
@@ -71,6 +73,7 @@ __all__ = [
     "DatasetError",
     "DatasetSource",
     "ExportError",
+    "HealthAnalyzer",
     "HpovizError",
     "InlineBackend",
     "LocalBackend",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 from collections.abc import Iterable, Sequence
 from importlib.resources import files
@@ -9,7 +10,7 @@ from urllib.parse import urlsplit
 
 from hpoviz.progress import ProgressView, TrialTable
 
-__all__ = ["dataset", "page", "paragraph", "progress", "settings", "table"]
+__all__ = ["HealthRow", "dataset", "health", "page", "paragraph", "progress", "settings", "table"]
 
 MOST_CLASSES = 12
 LONGEST_TEXT = 160
@@ -82,6 +83,45 @@ def dataset(
     said += "".join(f"<li>{_text(note)}</li>" for note in notes)
     below = f'<ul class="hpoviz-said">{said}</ul>' if said else ""
     return page(f"<p><strong>{_text(title)}</strong></p>{strip}{balance}{below}")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class HealthRow:
+    """A metric of a health report: `value` and `interval` in [0, 1], layers as (id, value, in words, evidence)."""
+
+    name: str
+    value: float | None
+    words: str
+    interval: tuple[float, float] | None
+    weight: float
+    reason: str
+    explanation: str
+    layers: Sequence[tuple[str, str, str, str]]
+
+
+def health(title: str, facts: str, metrics: Sequence[HealthRow], findings: Sequence[tuple[str, ...]]) -> str:
+    """Return a health report: a bar and a word for each metric, what is wrong, and layers and explanations folded."""
+    rows = "".join(_health_row(row) for row in metrics)
+    below = (
+        table(("finding", "layer", "evidence", "consequence", "what to do"), findings)
+        if findings
+        else "<p>No finding.</p>"
+    )
+    return page(f"<p><strong>{_text(title)}</strong> <small>{_text(facts)}</small></p>{rows}{below}")
+
+
+def _health_row(row: HealthRow) -> str:
+    bar = _bar(row.value, row.name) if row.value is not None else "<span>–</span>"
+    number = "" if row.value is None else f"{row.value:.2f} "
+    between = "" if row.interval is None else f" (95%: {row.interval[0]:.2f} to {row.interval[1]:.2f})"
+    said = f"{row.name}: {number}{row.words}{between}"
+    layers = table(("layer", "value", "", "evidence"), row.layers) if row.layers else ""
+    reason = f"<p>{_text(row.reason)}</p>" if row.reason else ""
+    inner = f"<p>{_text(row.explanation)} Weight in the overall health: {row.weight:g}.</p>{reason}{layers}"
+    return (
+        f'<details class="hpoviz-health"><summary class="hpoviz-row" title="{_text(row.explanation)}">{bar}'
+        f"<span>{_text(said)}</span></summary>{inner}</details>"
+    )
 
 
 def table(

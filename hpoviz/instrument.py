@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -16,7 +17,7 @@ from hpoviz.architecture.recording import ChannelMaps, Recording, TensorRecord, 
 from hpoviz.errors import ConfigError, DatasetError, nearest
 from hpoviz.training.gradient_norm import squared_norm
 
-__all__ = ["record"]
+__all__ = ["are_shares", "record"]
 
 MAP_SIDE, SEQUENCE_SIDE = 32, 64
 Loss = Callable[[Any, Any], Any]
@@ -77,6 +78,8 @@ def record(
     """
     began = time.perf_counter()
     samples = _count(x, y)
+    if channels < 1:
+        raise ConfigError(f"channels must be at least 1. Got {channels!r}.")
     graph, owned = graph_with_weights(model, x)
     if unknown := next((name for name in maps if name not in graph.by_id), None):
         raise ConfigError(f"maps names a node that is not there: {unknown!r}.{nearest(unknown, graph.by_id)}")
@@ -92,14 +95,16 @@ def record(
                 seen.append((node, port, tensor))
             return outputs
 
-        outputs = replay(model, x, training=training, watch=watch)
-        value = None if y is None else _loss(model, loss, x, y, outputs)
+        with _unchanged(model):
+            outputs = replay(model, x, training=training, watch=watch)
+            value = None if y is None else _loss(model, loss, x, y, outputs)
     real = [item for item in seen if _is_real(item[2])]
     if value is None:
         gradients: list[Any] = [None] * (len(real) + len(trained))
     else:
         gradients = tape.gradient(value, [tensor for *_, tensor in real] + [weight.value for _, weight in trained])
-        at_outputs = _gradients_at_outputs(model, loss, x, y, outputs)
+        with _unchanged(model):
+            at_outputs = _gradients_at_outputs(model, loss, x, y, outputs)
         for number, (*_, tensor) in enumerate(real):
             if gradients[number] is None:
                 gradients[number] = at_outputs.get(id(tensor))
@@ -114,10 +119,14 @@ def record(
         tensors=tuple(
             _tensor_record(node, port, _array(tensor), of_tensor.get((node, port)))
             for node, port, tensor in seen
-            if tensor.dtype.is_floating or tensor.dtype.is_integer
+            if _has_numbers(tensor)
         ),
         weights=tuple(_weight_record(layer, weight, of_weight.get(id(weight))) for layer, weight in owned),
-        maps=tuple(_maps(node, _array(tensor), channels) for node, port, tensor in seen if node in maps and port == 0),
+        maps=tuple(
+            _maps(node, _array(tensor), channels)
+            for node, port, tensor in seen
+            if node in maps and port == 0 and _has_numbers(tensor)
+        ),
         seconds=time.perf_counter() - began,
     )
 
@@ -134,6 +143,23 @@ def _count(x: Any, y: Any) -> int:
     return count
 
 
+@contextlib.contextmanager
+def _unchanged(model: keras.Model) -> Iterator[None]:
+    """Put back what a pass changes: running averages, seeds, states of recurrent layers, metrics."""
+    variables = [*model.non_trainable_variables, *model.metrics_variables]
+    before = [(one, one.numpy()) for one in variables if one.dtype != "string"]
+    try:
+        yield
+    finally:
+        for variable, value in before:
+            if not np.array_equal(variable.numpy(), value):
+                variable.assign(value)
+
+
+def _has_numbers(tensor: Any) -> bool:
+    return bool((tensor.dtype.is_floating or tensor.dtype.is_integer) and all(tensor.shape))
+
+
 def _is_real(tensor: Any) -> bool:
     return bool(tensor.dtype.is_floating)
 
@@ -148,10 +174,25 @@ def _loss(model: keras.Model, loss: Loss | None, x: Any, y: Any, outputs: Sequen
         raise ConfigError(
             f"{model.name!r} has {len(outputs)} outputs and is not compiled: give loss=, or compile it with its losses."
         )
-    values = outputs[0].numpy()
-    probabilities = bool((values >= 0).all() and (abs(values.sum(-1) - 1) < 1e-3).all())
-    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not probabilities)
+    if outputs[0].shape[-1] == 1:
+        two = keras.losses.BinaryCrossentropy(from_logits=not are_shares(outputs[0].numpy()))
+        return two(tf.reshape(tf.convert_to_tensor(y), (-1, 1)), given)
+    entropy = keras.losses.SparseCategoricalCrossentropy(from_logits=not are_shares(outputs[0].numpy()))
     return entropy(tf.convert_to_tensor(y), given)
+
+
+def are_shares(outputs: np.ndarray) -> bool:
+    """Tell whether a classifier's outputs, (n, classes) or (n, 1), are probabilities.
+
+    Examples
+    --------
+    >>> are_shares(np.array([[0.25, 0.75]])), are_shares(np.array([[0.25]])), are_shares(np.array([[0.25, 0.5]]))
+    (True, True, False)
+    """
+    low, high = outputs.min(initial=0.0), outputs.max(initial=0.0)
+    if outputs.shape[-1] == 1:
+        return bool(low >= 0 and high <= 1)
+    return bool(low >= 0 and (np.abs(outputs.sum(-1) - 1) < 1e-3).all())
 
 
 def _gradients_at_outputs(
@@ -213,7 +254,7 @@ def _tensor_record(node: str, port: int, array: np.ndarray, gradient_norm: float
 
 
 def _channels_first(array: np.ndarray) -> bool:
-    return array.ndim > 2 and keras.backend.image_data_format() == "channels_first"
+    return array.ndim > 3 and keras.backend.image_data_format() == "channels_first"
 
 
 def _weight_record(layer: str, weight: Any, gradient_norm: float | None) -> WeightRecord:
@@ -227,6 +268,8 @@ def _weight_record(layer: str, weight: Any, gradient_norm: float | None) -> Weig
 def _maps(node: str, array: np.ndarray, channels: int) -> ChannelMaps:
     """Return pictures of the first sample."""
     sample = np.where(np.isfinite(array[0]), array[0], 0.0)
+    if _channels_first(array):
+        sample = np.moveaxis(sample, 0, -1)
     if sample.ndim >= 3:
         sample = sample.reshape(sample.shape[0], -1, sample.shape[-1])
         order = np.argsort(-np.abs(sample).mean((0, 1)), kind="stable")[:channels]

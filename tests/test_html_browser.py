@@ -7,6 +7,8 @@ from playwright.sync_api import sync_playwright
 import hpoviz
 from hpoviz import _html
 from hpoviz.events import BatchProgress, PhaseChanged, RunStarted, TrialFailed, TrialFinished, TrialStarted
+from hpoviz.health.metrics import METRICS, LayerScore, Metric
+from hpoviz.health.report import CLASSIC_WEIGHTS, Finding, HealthReport
 from hpoviz.models.cnn import CnnConfig
 from hpoviz.progress import ProgressView, TrialTable
 from hpoviz.store.run_state import RunState
@@ -63,7 +65,37 @@ def pages():
         "images": hpoviz.load_dataset("digits")._repr_html_(),
         "texts": hpoviz.load_dataset("docstrings")._repr_html_(),
         "doubtful": doubtful_data()._repr_html_(),
+        "health": a_health_report()._repr_html_(),
     }
+
+
+def a_health_report():
+    """A report with every kind of row: a bar, a reason in its place, layers, findings; with names that are markup."""
+    layers = tuple(
+        LayerScore(layer=name, value=value, interval=(0.1, 0.4), evidence={"active": 3, "units": 16, "finite": 1.0})
+        for name, value in (("<b>conv2d_with_a_rather_long_name_17</b>", 0.19), ("dense", 0.97))
+    )
+    values = (0.31, 0.62, None, 0.97, 0.88, 0.91)
+    metrics = {
+        name: Metric(
+            name=name,
+            value=value,
+            reason="There is no history of the <b>training</b>." if value is None else None,
+            interval=None if value is None else (value - 0.1, value + 0.02),
+            layers=layers if name == "neuron_utilization" else (),
+        )
+        for name, value in zip(METRICS, values, strict=True)
+    }
+    finding = Finding(
+        fault="dying_relu",
+        layer=layers[0].layer,
+        metric="neuron_utilization",
+        evidence="3 of 16 units are active (19%, 95% from 7% to 43%; threshold 50%).",
+        consequence="The others say the same for every sample.",
+        prescription="Use a smaller learning rate, or BatchNormalization.",
+    )
+    weights = dict(CLASSIC_WEIGHTS)
+    return HealthReport(model="cnn", metrics=metrics, findings=(finding,), weights=weights, rows=360, seconds=0.4)
 
 
 def doubtful_data():
@@ -92,11 +124,25 @@ def test_inline_html_fits_and_can_be_read(browser, theme, size, tmp_path):
         page.set_content(f'<body style="{THEMES[theme]}; font-family:sans-serif">{body}')
         page.screenshot(path=tmp_path / f"{name}-{theme}-{size}.png", full_page=True)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{name} is wider than the page"
-        assert page.locator(".hpoviz").inner_text().startswith(("hpoviz · ", "Dataset "))
+        assert page.locator(".hpoviz").inner_text().startswith(("hpoviz · ", "Dataset ", "Health of "))
         assert page.evaluate("[...document.images].every(image => image.naturalWidth > 0 && image.alt)")
         colors = page.evaluate("[...document.querySelectorAll('.hpoviz *')].map(e => getComputedStyle(e).color)")
         assert set(colors) == {"rgb(255, 255, 255)" if theme == "dark" else "rgba(0, 0, 0, 0.87)"}
     assert page.locator("b").count() == 0  # the error's text stayed text
+    page.close()
+
+
+def test_a_health_report_says_everything_in_words_and_opens_by_keyboard(browser):
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.set_content(a_health_report()._repr_html_())
+    first = page.locator("summary").first
+    assert first.inner_text() == "neuron utilization: 0.31 ill (95%: 0.21 to 0.33)"
+    assert page.locator("summary").nth(2).inner_text().endswith("training stability: not available")
+    first.focus()
+    page.keyboard.press("Enter")
+    assert page.get_by_text("The share of hidden units that change").is_visible()
+    assert page.get_by_text("active 3, units 16, finite 1").first.is_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()
 
 

@@ -11,6 +11,7 @@ from keras import layers
 
 from hpoviz.architecture.keras_adapter import graph_of
 from hpoviz.architecture.model_graph import ModelGraph
+from hpoviz.architecture.recording import merged
 from hpoviz.errors import ConfigError, DatasetError, ModelBuildError
 from hpoviz.instrument import record
 from tests.architecture import models
@@ -271,3 +272,56 @@ def test_several_outputs_need_a_loss():
 def test_what_is_no_model():
     with pytest.raises(ModelBuildError, match="A Keras 3 model"):
         record("model", X)
+
+
+def test_averages_seeds_and_metrics_are_put_back():
+    x = keras.Input((6,))
+    y = layers.Dropout(0.5, seed=1)(layers.BatchNormalization()(x))
+    model = keras.Model(x, [layers.Dense(2)(y), layers.Dense(2)(y)])
+    model.compile("sgd", "mse", metrics=["mae", "mae"])
+    samples, targets = CHANCE.random((8, 6), "float32"), [CHANCE.random((8, 2), "float32")] * 2
+    model.fit(samples, targets, verbose=0)
+    variables = [*model.non_trainable_variables, *model.metrics_variables]
+    before = [variable.numpy() for variable in variables]
+    record(model, samples, targets, training=True)
+    for variable, value in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_one_output_is_two_classes():
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(1, "sigmoid")])
+    x, y = CHANCE.random((5, 4), "float32"), np.array([0, 1, 1, 0, 1])
+    expected = keras.losses.binary_crossentropy(y[:, None].astype("float32"), model(x))
+    assert record(model, x, y).loss == pytest.approx(float(np.mean(expected)), rel=1e-5)
+
+
+def test_gradients_in_sixteen_bits_do_not_overflow():
+    from hpoviz.training.gradient_norm import squared_norm
+
+    assert float(squared_norm(tf.fill([4], tf.constant(400.0, tf.float16)))) == pytest.approx(640_000)
+
+
+def test_parts_of_the_samples_are_the_whole():
+    model = models.cnn()
+    loss = lambda _, outputs: tf.reduce_sum(outputs**2)  # noqa: E731
+    whole = by_node(record(model, X, Y, loss=loss))
+    first, second = (by_node(record(model, X[part], Y[part], loss=loss)) for part in (slice(0, 2), slice(2, 6)))
+    for node, one in whole.items():
+        both = merged([first[node], second[node]])
+        assert (both.shape, both.node, both.minimum, both.maximum) == (one.shape, node, one.minimum, one.maximum)
+        for figure in ("mean", "std", "mean_abs", "zeros", "finite", "gradient_norm"):
+            assert getattr(both, figure) == pytest.approx(getattr(one, figure), rel=1e-4, abs=1e-6), figure
+        np.testing.assert_allclose(both.unit_std, one.unit_std, rtol=1e-3, atol=1e-6)
+        np.testing.assert_array_equal(both.unit_peak, one.unit_peak)
+
+
+def test_graphs_with_recordings_can_be_compared():
+    model = models.cnn()
+    graph = dataclasses.replace(graph_of(model), recording=record(model, X))
+    assert ModelGraph.from_json(graph.to_json()) == graph
+    assert graph != dataclasses.replace(graph, recording=record(model, X + 1))
+
+
+def test_no_channels():
+    with pytest.raises(ConfigError, match=r"channels must be at least 1\. Got 0\."):
+        record(models.cnn(), X, maps=["conv"], channels=0)

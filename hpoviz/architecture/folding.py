@@ -10,7 +10,9 @@ from hpoviz.architecture.model_graph import Edge, LayerInfo, ModelGraph, Node, T
 
 __all__ = ["BLOCK", "collapsed", "folded", "grouped", "without_masks"]
 
-BLOCK = "Block"  # the type of a group of repeated blocks
+# No class can have such a name, and no argument of one: the type of a group of repeated blocks, how often it holds one
+# and of how many nodes; how many layers a closed container holds; what was folded into a layer.
+BLOCK, REPEATS, NODES, THEN = "/block", "/repeats", "/nodes", "/then"
 MANY_NODES = 30  # a container with fewer is shown as it is
 LONGEST_BLOCK = 16  # in steps of the way through the container
 LEAST_BLOCK, LEAST_GROUP = 3, 8  # nodes
@@ -31,7 +33,7 @@ def grouped(graph: ModelGraph) -> ModelGraph:
     >>> layers = [kind(0.1) if kind is keras.layers.Dropout else kind(8) for _ in range(12) for kind in block]
     >>> graph = grouped(graph_of(keras.Sequential([keras.Input((8,)), *layers])))
     >>> [(layer.name, layer.settings) for layer in graph.layers.values() if layer.type == BLOCK]
-    [('12 × (Dense, ReLU, Dropout)', {'repeats': 12, 'nodes': 36})]
+    [('12 × (Dense, ReLU, Dropout)', {'/repeats': 12, '/nodes': 36})]
     """
     lift = _Lift(graph)
     groups: list[tuple[str | None, int, list[str]]] = []
@@ -94,7 +96,7 @@ def collapsed(graph: ModelGraph, containers: Collection[str] | None = None) -> M
             slot = slots[target]
             slots[target] += 1
         edges.append(Edge(source, port, target, slot, edge.tensor))
-    layers = dict(graph.layers)
+    layers, health = dict(graph.layers), dict(graph.health)
     nodes = []
     for node in graph.nodes:
         if face[node.id] != node.id:
@@ -102,9 +104,15 @@ def collapsed(graph: ModelGraph, containers: Collection[str] | None = None) -> M
         if node.id in closed:
             layer = f"/closed/{node.id}"
             layers[layer] = _whole(graph, node, layer)
+            inside = {graph.by_id[one].layer for one in (*graph.inside(node.id), node.id)}
+            shares = [graph.health[one] for one in inside if one in graph.health]
+            if shares:
+                health[layer] = min(shares)
             node = dataclasses.replace(node, layer=layer, outputs=tuple(outputs.get(node.id, node.outputs)))
         nodes.append(node)
-    return _without_unused(dataclasses.replace(graph, nodes=tuple(nodes), edges=tuple(edges), layers=layers))
+    return _without_unused(
+        dataclasses.replace(graph, nodes=tuple(nodes), edges=tuple(edges), layers=layers, health=health)
+    )
 
 
 def folded(graph: ModelGraph, types: Collection[str]) -> ModelGraph:
@@ -118,7 +126,7 @@ def folded(graph: ModelGraph, types: Collection[str]) -> ModelGraph:
     >>> from hpoviz.architecture.keras_adapter import graph_of
     >>> layers = [keras.layers.Conv2D(4, 3, name="c"), keras.layers.BatchNormalization(), keras.layers.ReLU()]
     >>> graph = folded(graph_of(keras.Sequential([keras.Input((8, 8, 1)), *layers])), {"BatchNormalization", "ReLU"})
-    >>> [layer.settings["then"] for layer in graph.layers.values() if "then" in layer.settings]
+    >>> [layer.settings[THEN] for layer in graph.layers.values() if THEN in layer.settings]
     [['BatchNormalization', 'ReLU']]
     """
     entering: dict[str, list[Edge]] = {}
@@ -128,9 +136,11 @@ def folded(graph: ModelGraph, types: Collection[str]) -> ModelGraph:
         leaving[edge.source] += 1
     into: dict[str, str] = {}
     layers, of = dict(graph.layers), {node.id: node.layer for node in graph.nodes}
+    health = dict(graph.health)
     for node in graph.nodes:
         before = entering.get(node.id, [])
-        if graph.layers[node.layer].type not in types or len(before) != 1 or len(node.outputs) != 1:
+        foldable = node.kind in ("layer", "operation") and graph.layers[node.layer].type in types
+        if not foldable or len(before) != 1 or len(node.outputs) != 1:
             continue
         source = graph.by_id[before[0].source]
         host = into.get(source.id, source.id)
@@ -139,14 +149,17 @@ def folded(graph: ModelGraph, types: Collection[str]) -> ModelGraph:
             into[node.id] = host
             small, large = graph.layers[node.layer], layers[of[host]]
             of[host] = name = f"/folded/{host}"
-            then = [*large.settings.get("then", []), small.settings.get("activation", small.type)]
+            then = [*large.settings.get(THEN, []), small.settings.get("activation", small.type)]
             layers[name] = dataclasses.replace(
                 large,
                 id=name,
                 parameters=large.parameters + small.parameters,
                 trainable_parameters=large.trainable_parameters + small.trainable_parameters,
-                settings={**large.settings, "then": then},
+                settings={**large.settings, THEN: then},
             )
+            known = [health[one] for one in (large.id, small.id) if one in health]
+            if known:
+                health[name] = min(known)
     last = {host: node for node, host in into.items()}
     nodes = tuple(
         dataclasses.replace(
@@ -160,23 +173,21 @@ def folded(graph: ModelGraph, types: Collection[str]) -> ModelGraph:
         for edge in graph.edges
         if edge.target not in into
     )
-    return _without_unused(dataclasses.replace(graph, nodes=nodes, edges=edges, layers=layers))
+    return _without_unused(dataclasses.replace(graph, nodes=nodes, edges=edges, layers=layers, health=health))
 
 
 def without_masks(graph: ModelGraph) -> ModelGraph:
     """Return the graph without the operations by which Keras tells layers which steps of a sequence are padding.
 
-    They are operations that give out flags, for layers which take them beside their tensors; attention layers, which
-    are given masks as arguments of their own, keep them.
+    They are operations whose results are nothing but masks; those that a layer is given as another argument stay.
     """
     users: dict[str, list[Edge]] = {}
     for edge in graph.edges:
         users.setdefault(edge.source, []).append(edge)
     gone: set[str] = set()
     for node in reversed(graph.nodes):
-        if node.kind != "operation" or any(tensor.dtype != "bool" for tensor in node.outputs):
-            continue
-        if all(edge.target in gone or _takes_mask(graph, edge) for edge in users.get(node.id, [])):
+        uses = users.get(node.id, [])
+        if node.kind == "operation" and uses and all(edge.mask or edge.target in gone for edge in uses):
             gone.add(node.id)
     return _without_unused(
         dataclasses.replace(
@@ -185,11 +196,6 @@ def without_masks(graph: ModelGraph) -> ModelGraph:
             edges=tuple(edge for edge in graph.edges if gone.isdisjoint((edge.source, edge.target))),
         )
     )
-
-
-def _takes_mask(graph: ModelGraph, edge: Edge) -> bool:
-    target = graph.by_id[edge.target]
-    return target.kind == "layer" and edge.slot > 0 and "Attention" not in graph.layers[target.layer].type
 
 
 class _Lift:
@@ -299,7 +305,7 @@ def _block(graph: ModelGraph, name: str, times: int, members: Sequence[str]) -> 
         id=name,
         name=f"{times} × ({', '.join(types)})",
         type=BLOCK,
-        settings={"repeats": times, "nodes": len(members)},
+        settings={REPEATS: times, NODES: len(members)},
     )
 
 
@@ -321,10 +327,14 @@ def _whole(graph: ModelGraph, node: Node, name: str) -> LayerInfo:
         id=name,
         parameters=sum(layer.parameters for layer in layers.values()),
         trainable_parameters=sum(layer.trainable_parameters for layer in layers.values()),
-        settings={**info.settings, "nodes": calls},
+        settings={**info.settings, NODES: calls},
     )
 
 
 def _without_unused(graph: ModelGraph) -> ModelGraph:
     used = {"", *(node.layer for node in graph.nodes)}
-    return dataclasses.replace(graph, layers={name: layer for name, layer in graph.layers.items() if name in used})
+    return dataclasses.replace(
+        graph,
+        layers={name: layer for name, layer in graph.layers.items() if name in used},
+        health={name: value for name, value in graph.health.items() if name in used},
+    )

@@ -156,7 +156,8 @@ class _Painter:
         """Return the line in the corner of an open container."""
         info = self._graph.layers[node.layer]
         name = elided(plain_text(info.name or self._graph.name), BODY, WIDEST / 2)
-        return f"{name} ({info.type}) · {self._graph.parameters_of(node.id):,} parameters"
+        kind = "" if info.type == BLOCK else f" ({plain_text(info.type)})"
+        return f"{name}{kind} · {self._graph.parameters_of(node.id):,} parameters"
 
     def _laid_out(self, sizes: Mapping[str, tuple[float, float]]) -> Layout:
         graph = self._graph
@@ -257,8 +258,8 @@ class _Painter:
             )
 
     def _badge(self, kind: LayerKind, colour: str, x: float, y: float) -> list[Rectangle | Text]:
-        ink = "ink-dark" if _light(self._palette[colour]) else "ink-light"
-        self._palette |= {"ink-dark": "#101418", "ink-light": "#ffffff"}
+        ink = f"ink-{colour}"  # of its own, as the same colour may be light in one theme and dark in the other
+        self._palette[ink] = "#101418" if _light(self._palette[colour]) else "#ffffff"
         return [
             Rectangle(x=x, y=y - BADGE / 2, width=BADGE, height=BADGE, radius=5.0, fill=colour),
             Text(x=x + BADGE / 2, y=y + 4.4, text=kind.letter, size=12.0, colour=ink, bold=True, anchor="middle"),
@@ -284,19 +285,10 @@ class _Painter:
         if self._look.color == "performance":
             return self._performance
         if self._look.color == "health":
-            inside = [node.layer] if node.kind != "container" else self._layers_inside(node)
-            known = [self._whole.health[name] for name in inside if name in self._whole.health]
-            return min(known) if known else None
+            return self._graph.health.get(node.layer)
         if not info.parameters or node.kind == "output":
             return None
         return math.log1p(info.parameters) / math.log1p(self._most)
-
-    def _layers_inside(self, node: Node) -> list[str]:
-        """Return the layers inside a container of the whole graph; those of a group are in its own."""
-        whole = grouped(self._whole) if self._look.collapse else self._whole
-        if node.id not in whole.by_id:
-            return []
-        return [whole.by_id[name].layer for name in sorted(whole.inside(node.id))]
 
     def _tip(self, node: Node) -> str:
         return node_tip(self._graph, node, self._entering[node.id])

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
+import tensorflow as tf
 from keras import tree
 
 from hpoviz.architecture.model_graph import Edge, LayerInfo, ModelGraph, Node, NodeKind, Tensor
@@ -93,11 +94,12 @@ def replay(model: keras.Model, x: Any, *, training: bool = False, watch: Watch) 
     """
     _check(model)
     try:
-        container, wiring = _open(model, x, public=False)
+        try:
+            container, wiring = _open(model, x, public=False, training=training)
+        except _Untraceable:
+            return watch(MODEL_NODE, list(tree.flatten(model(x, training=training))))
         return _run(wiring, flat_inputs(container, x), "", training, watch)
-    except _Untraceable:
-        return watch(MODEL_NODE, list(tree.flatten(model(x, training=training))))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, tf.errors.OpError) as error:
         raise ModelBuildError(f"{model.name!r} cannot be run on these samples: {error}") from error
 
 
@@ -120,28 +122,61 @@ def _check(model: Any) -> None:
         )
 
 
-def _open(model: Any, inputs: Any, public: bool) -> tuple[Any, Wiring]:
+def _open(model: Any, inputs: Any, public: bool, training: bool = False) -> tuple[Any, Wiring]:
     """Return what holds a model's symbolic inputs (itself, or what was traced of it), and its wiring."""
     wiring = wiring_of(model, public=public)
     if wiring:
         return model, wiring
-    structure = _known_inputs(model) if inputs is None else tree.map_structure(_specification, inputs)
-    traced = _trace(model, tree.flatten(structure), lambda values: ((tree.pack_sequence_as(structure, values),), {}))
+    structure = _known_inputs(model, inputs)
+    flat, form = tree.flatten(structure), str(tree.map_structure(lambda tensor: 0, structure))
+
+    def fill(values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        return (tree.pack_sequence_as(structure, values),), {}
+
+    traced = _trace(model, flat, fill, form, training)
     wiring = wiring_of(traced)
     assert wiring  # a keras.Function has one
     return traced, wiring
 
 
-def _known_inputs(model: Any) -> Any:
-    """Return symbolic inputs of a model with a `call` of its own that was called before."""
+def _known_inputs(model: Any, inputs: Any) -> Any:
+    """Return symbolic inputs of a model with a `call` of its own, as it was built, or as these samples are.
+
+    What it was built for comes first, with the dtype of the samples, so that all samples share one trace.
+    """
+    built = _built_for(model)
+    if inputs is None:
+        if built is None:
+            raise ModelBuildError(
+                f"The shape of the input of {model.name!r} is not known, as its call() is its own. "
+                "Give samples too: inputs=x[:1]."
+            )
+        return built
+    given = tree.map_structure(_specification, inputs)
+    if built is None or not _same_form(built, given):
+        return given
+    return tree.map_structure(lambda one, other: keras.KerasTensor(one.shape, other.dtype), built, given)
+
+
+def _same_form(one: Any, other: Any) -> bool:
+    try:
+        tree.assert_same_structure(one, other)
+    except (ValueError, TypeError):
+        return False
+    pairs = zip(tree.flatten(one), tree.flatten(other), strict=True)
+    return all(
+        len(a.shape) == len(b.shape) and all(x in (None, y) for x, y in zip(a.shape, b.shape, strict=True))
+        for a, b in pairs
+    )
+
+
+def _built_for(model: Any) -> Any:
+    """Return symbolic inputs of the shapes that a model was built for; None where they are not known."""
     known = model.get_build_config() or {}
     shapes = [*(known.get("shapes_dict") or {}).values(), known.get("input_shape")]
     shape = next((shape for shape in shapes if shape is not None), None)
     if shape is None:
-        raise ModelBuildError(
-            f"The shape of the input of {model.name!r} is not known, as its call() is its own. "
-            "Give samples too: inputs=x[:1]."
-        )
+        return None
     if isinstance(shape, dict):
         return {name: keras.KerasTensor((None, *one[1:])) for name, one in shape.items()}
     if isinstance(shape[0], list | tuple):
@@ -153,13 +188,19 @@ def _specification(x: Any) -> Any:
     return keras.KerasTensor((None, *x.shape[1:]), keras.backend.standardize_dtype(x.dtype))
 
 
-def _trace(model: Any, tensors: Sequence[Any], arguments: Fill) -> Any:
-    """Return a ``keras.Function`` of these inputs that computes what a model's own `call` does."""
-    key = tuple((tuple(tensor.shape), str(tensor.dtype)) for tensor in tensors)
+def _trace(model: Any, tensors: Sequence[Any], arguments: Fill, form: str, training: bool) -> Any:
+    """Return a ``keras.Function`` of these inputs that computes what a model's own `call` does.
+
+    `form` tells calls apart that differ in more than these tensors.
+    """
+    specifications = tuple((tuple(tensor.shape), str(tensor.dtype)) for tensor in tensors)
+    key = (specifications, form, training)
     kept = _traced.setdefault(model, {})
     if key not in kept:
         symbols = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in tensors]
         args, kwargs = arguments(symbols)
+        if getattr(model, "_call_has_training_arg", False) and kwargs.get("training") is None:
+            kwargs = {**kwargs, "training": training}
         try:
             kept[key] = keras.Function(symbols, tree.flatten(model.call(*args, **kwargs)))
         except Exception as error:  # whatever the user's call raises
@@ -170,14 +211,20 @@ def _trace(model: Any, tensors: Sequence[Any], arguments: Fill) -> Any:
     return kept[key]
 
 
-def _inside(call: Call, given: Sequence[Any], public: bool) -> Wiring | None:
-    """Return the wiring of a called model, for these tensors (symbolic or real); None where a layer is called."""
+def _inside(call: Call, tensors: Sequence[Any], public: bool, training: bool = False) -> Wiring | None:
+    """Return the wiring of a called model, for these symbolic tensors; None where a layer is called."""
     if not isinstance(call.operation, keras.Model):
         return None
     wiring = wiring_of(call.operation, public=public)
     if wiring:
         return wiring
-    return wiring_of(_trace(call.operation, [_specification(tensor) for tensor in given], call.arguments))
+    form = repr(call.arguments(["tensor"] * len(tensors)))
+    return wiring_of(_trace(call.operation, [_specification(one) for one in tensors], call.arguments, form, training))
+
+
+def _entering(inside: Wiring, given: Sequence[Any]) -> Sequence[Any]:
+    """Return what enters a called model: its inputs, without the masks that Keras hands on beside them."""
+    return given[: len(inside.inputs)]
 
 
 def _node_id(prefix: str, call: Call) -> str:
@@ -195,11 +242,11 @@ def _run(wiring: Wiring, values: Sequence[Any], prefix: str, training: bool, wat
             continue
         given = [found[source] for source in call.sources]
         try:
-            inside = _inside(call, given, public=False)
+            inside = _inside(call, call.inputs, public=False, training=training)
         except _Untraceable:
             inside = None
         if inside:
-            outputs = _run(inside, given, f"{node}/", training, watch)
+            outputs = _run(inside, _entering(inside, given), f"{node}/", training, watch)
         else:
             outputs = watch(node, run_operation(call.operation, *call.arguments(given), training))
         found.update({(call.key, port): value for port, value in enumerate(outputs)})
@@ -280,14 +327,14 @@ class _Builder:
         place = len(self.nodes)
         if inside:
             self.nodes.append(Node(id=node, layer="", kind="container"))  # its place, before what is inside
-            results = self.add(inside, f"{node}/", node, given)
+            results = self.add(inside, f"{node}/", node, _entering(inside, given))
         else:
             results = [(node, port, tensor) for port, tensor in enumerate(outputs)]
             for slot, (source, port, tensor) in enumerate(given):
-                self.edges.append(Edge(source, port, node, slot, self._tensor(tensor)))
+                self.edges.append(Edge(source, port, node, slot, self._tensor(tensor), slot in call.masks))
         made = Node(
             id=node,
-            layer=self._layer(call.operation, prefix, is_input=call.is_input),
+            layer=self._layer(call.operation, prefix + call.key[0], is_input=call.is_input),
             kind="container" if inside else _kind(call),
             call=call.key[1],
             parent=parent,
@@ -307,7 +354,10 @@ class _Builder:
         unknown = Tensor(None, "float32")
         self.nodes.append(Node(id=MODEL_NODE, layer="", kind="container", outputs=(unknown,)))
         for layer in model.layers:
-            name = self._layer(layer, "")
+            name = layer.name
+            while name in self.layers:  # nothing keeps such a model's layers from having one name
+                name += "'"
+            name = self._layer(layer, name)
             self.nodes.append(Node(id=name, layer=name, kind="layer", parent=MODEL_NODE))
         return [(MODEL_NODE, 0, unknown)]
 
@@ -320,14 +370,13 @@ class _Builder:
             self.notes.append(str(problem))
             return None
 
-    def _layer(self, operation: Any, prefix: str, *, is_input: bool = False) -> str:
-        """Return the id of a layer, noted where it is met first."""
+    def _layer(self, operation: Any, name: str, *, is_input: bool = False) -> str:
+        """Return the id of a layer: `name` where it is met first, and noted then."""
         if id(operation) not in self._ids:
-            name = self._ids[id(operation)] = prefix + operation.name
+            self._ids[id(operation)] = name
+            short = name.rpartition("/")[2]
             self.layers[name] = (
-                LayerInfo(id=name, name=operation.name, type="InputLayer")
-                if is_input
-                else self.describe(operation, name)
+                LayerInfo(id=name, name=short, type="InputLayer") if is_input else self.describe(operation, name)
             )
         return self._ids[id(operation)]
 
@@ -339,7 +388,7 @@ class _Builder:
         self.weights += [(name, weight) for weight in own]
         return LayerInfo(
             id=name,
-            name=operation.name,
+            name=name.rpartition("/")[2] or operation.name,
             type=type(operation).__name__,
             parameters=sum(_size(weight) for weight in own),
             trainable_parameters=sum(_size(weight) for weight in own if weight.trainable),
@@ -427,7 +476,7 @@ def _settings(operation: Any) -> dict[str, Any]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, SIMPLE):
-        return value
+        return value if not isinstance(value, float) or math.isfinite(value) else str(value)
     if isinstance(value, list | tuple):
         items = [_plain(item) for item in value]
         return None if any(item is None for item in items) else items

@@ -97,13 +97,17 @@ class Node:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Edge:
-    """One use of a tensor: it leaves `source` at a port and enters `target` as its argument number `slot`."""
+    """One use of a tensor: it leaves `source` at a port and enters `target` as its argument number `slot`.
+
+    `mask` says that it is Keras' own mask of the padding of a sequence.
+    """
 
     source: str
     port: int
     target: str
     slot: int
     tensor: Tensor
+    mask: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -171,6 +175,15 @@ class ModelGraph:
             counts[node.layer] = counts.get(node.layer, 0) + (node.kind != "output")
         return counts
 
+    @functools.cached_property
+    def depths(self) -> Mapping[str, int]:
+        """The longest way to each node from an input, in calls."""
+        depths = dict.fromkeys(self.by_id, 0)
+        order = {node.id: place for place, node in enumerate(self.nodes)}
+        for edge in sorted(self.edges, key=lambda edge: order[edge.target]):
+            depths[edge.target] = max(depths[edge.target], depths[edge.source] + 1)
+        return depths
+
     def ancestors(self, node: str) -> Iterator[str]:
         """Yield the containers around a node, the innermost first."""
         parent = self.by_id[node].parent
@@ -182,19 +195,17 @@ class ModelGraph:
         """Return the ids of all nodes inside a container, at any depth."""
         return {node.id for node in self.nodes if container in self.ancestors(node.id)}
 
-    def parameters_of(self, node: str) -> int:
-        """Return the number of weights of a node's layer and, for a container, of all layers inside, counted once."""
+    def parameters_of(self, node: str, *, trainable: bool = False) -> int:
+        """Return the number of weights of a node's layer and, for a container, of all layers inside, counted once.
+
+        With `trainable` those that are trained.
+        """
         kind = self.by_id[node].kind
         if kind == "output":
             return 0
         nodes = self.inside(node) | {node} if kind == "container" else {node}
-        return sum(self.layers[name].parameters for name in {self.by_id[one].layer for one in nodes})
-
-    def without_output_nodes(self) -> ModelGraph:
-        """Return the graph without the nodes that stand for the model's outputs."""
-        nodes = tuple(node for node in self.nodes if node.kind != "output")
-        kept = {node.id for node in nodes}
-        return dataclasses.replace(self, nodes=nodes, edges=tuple(edge for edge in self.edges if edge.target in kept))
+        layers = [self.layers[name] for name in {self.by_id[one].layer for one in nodes}]
+        return sum(layer.trainable_parameters if trainable else layer.parameters for layer in layers)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the graph as JSON values, with the version of their form."""
@@ -212,6 +223,7 @@ class ModelGraph:
                     "port": edge.port,
                     "target": edge.target,
                     "slot": edge.slot,
+                    "mask": edge.mask,
                     **_tensor(edge.tensor),
                 }
                 for edge in self.edges
@@ -338,6 +350,7 @@ def _edge_of(values: Mapping[str, Any]) -> Edge:
         target=str(values["target"]),
         slot=int(values["slot"]),
         tensor=_tensor_of(values),
+        mask=bool(values["mask"]),
     )
 
 

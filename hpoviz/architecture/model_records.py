@@ -6,14 +6,16 @@ import dataclasses
 import math
 from typing import Any
 
+from hpoviz.architecture.folding import BLOCK
 from hpoviz.architecture.layout import Layout
-from hpoviz.architecture.model_graph import ModelGraph, Node, shape_text
-from hpoviz.architecture.palette import layer_kind, scale_colour
+from hpoviz.architecture.model_graph import LayerInfo, ModelGraph, Node, shape_text
+from hpoviz.architecture.palette import THEMES, layer_kind, scale_colour
 
 __all__ = ["ArchitectureVisualization", "LayerVisualization", "architecture_record", "cytoscape"]
 
 VERSION = 1
-UNKNOWN = "#8c959f"
+OUTPUT = LayerInfo(id="", name="output", type="Output")
+UNKNOWN = THEMES["light"]["unknown"]
 # Sizes in a 3D view: a side of 0.24·√length between 0.12 and 4, a thickness that grows with the logarithm of the
 # channels, and for vectors a bar whose height grows with the logarithm of its length.
 SIDE, THINNEST_SIDE, LONGEST_SIDE = 0.24, 0.12, 4.0
@@ -103,7 +105,7 @@ def architecture_record(
     >>> record.model_depth, record.layers[1].layer_id, record.layers[1].parameters, record.health_color
     (2, 'd', 15, '#8c959f')
     """
-    depths = _depths(graph)
+    depths = graph.depths
     most = max((layer.parameters for layer in graph.layers.values()), default=0)
     shown = [node for node in graph.nodes if node.kind in ("input", "layer", "operation")]
     layers = [_layer_record(graph, node, depths[node.id], most) for node in shown]
@@ -137,20 +139,21 @@ def cytoscape(graph: ModelGraph, layout: Layout | None = None) -> dict[str, Any]
     """
     nodes = []
     for node in graph.nodes:
-        info = graph.layers[node.layer]
+        info = OUTPUT if node.kind == "output" else graph.layers[node.layer]
+        kind = "Block" if info.type == BLOCK else info.type
         data: dict[str, Any] = {
             "id": node.id,
-            "label": "Output" if node.kind == "output" else info.type,
+            "label": kind,
             "name": info.name,
-            "type": "Output" if node.kind == "output" else info.type,
+            "type": kind,
             "kind": node.kind,
             "family": layer_kind(info, node.kind).name,
             "call": node.call,
             "calls": graph.calls[node.layer],
             "parameters": graph.parameters_of(node.id),
-            "trainable_parameters": info.trainable_parameters,
+            "trainable_parameters": graph.parameters_of(node.id, trainable=True),
             "shapes": [shape_text(tensor.shape) for tensor in node.outputs],
-            "settings": dict(info.settings),
+            "settings": {name.lstrip("/"): value for name, value in info.settings.items()},
         }
         if node.parent is not None:
             data["parent"] = node.parent
@@ -176,14 +179,6 @@ def cytoscape(graph: ModelGraph, layout: Layout | None = None) -> dict[str, Any]
         for number, edge in enumerate(graph.edges)
     ]
     return {"elements": {"nodes": nodes, "edges": edges}, "version": VERSION}
-
-
-def _depths(graph: ModelGraph) -> dict[str, int]:
-    """Return the longest way to each node from an input, in calls; edges lead from earlier nodes to later ones."""
-    depths = dict.fromkeys(graph.by_id, 0)
-    for edge in graph.edges:  # in the order of their targets
-        depths[edge.target] = max(depths[edge.target], depths[edge.source] + 1)
-    return depths
 
 
 def _layer_record(graph: ModelGraph, node: Node, depth: int, most: int) -> LayerVisualization:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -75,7 +74,9 @@ class ModelVisualizer:
         scores: dict[str, float | None] = {"performance": performance}
         scores |= {f"health[{name!r}]": value for name, value in self._graph.health.items()}
         for name, value in scores.items():
-            if value is not None and not 0 <= value <= 1:
+            if name == "performance" and value is None:
+                continue
+            if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise ConfigError(f"{name} must be between 0 and 1. Got {value!r}.")
         if unknown := next((name for name in self._graph.health if name not in self._graph.layers), None):
             known = [name for name in self._graph.layers if name]
@@ -157,7 +158,7 @@ class ModelVisualizer:
 
     def _content(self, suffix: str, scale: float, look: Mapping[str, Any]) -> bytes:
         if suffix == ".json":
-            return json.dumps(self._graph.to_dict(), ensure_ascii=False, indent=1).encode()
+            return self._graph.to_json().encode()
         drawing = self.drawing(**look)
         if suffix == ".svg":
             return svg(drawing).encode()
@@ -186,7 +187,7 @@ def _checked(look: Mapping[str, Any]) -> Look:
             allowed = ", ".join(map(repr, choices))
             raise ConfigError(f"{name} must be one of {allowed}. Got {value!r}.{nearest(value, choices)}")
     fold = look.get("fold", ())
-    if isinstance(fold, str) or not all(isinstance(name, str) for name in fold):
+    if isinstance(fold, str) or not isinstance(fold, Collection) or not all(isinstance(name, str) for name in fold):
         raise ConfigError(f'fold must be a collection of class names, as {{"Dropout"}}. Got {fold!r}.')
     return Look(**look)
 

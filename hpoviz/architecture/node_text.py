@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hpoviz.architecture.drawing import plain_text
-from hpoviz.architecture.folding import BLOCK
+from hpoviz.architecture.folding import BLOCK, NODES, REPEATS, THEN
 from hpoviz.architecture.model_graph import Edge, LayerInfo, ModelGraph, Node, shape_text
 
 __all__ = ["node_texts", "node_tip"]
@@ -40,7 +40,7 @@ def node_texts(graph: ModelGraph, node: Node, call: int) -> tuple[str, str, str]
         tensor = node.outputs[0]
         return "Input", plain_text(f"{info.name} · {tensor.dtype}"), ""
     calls = graph.calls[node.layer]
-    title = f"{info.settings['repeats']} times a block" if info.type == BLOCK else info.type
+    title = f"{info.settings[REPEATS]} times a block" if info.type == BLOCK else info.type
     if calls > 1:
         title += f" (call {call} of {calls})"
     facts = " · ".join([*_facts(info), *node.constants]) or info.name
@@ -51,7 +51,7 @@ def _facts(info: LayerInfo) -> Iterator[str]:
     """Yield what people want to know first of a layer."""
     settings = info.settings
     if info.type == BLOCK:
-        yield f"{settings['nodes'] // settings['repeats']} layers each"
+        yield f"{settings[NODES] // settings[REPEATS]} layers each"
         yield info.name.partition("(")[2].rstrip(")")
         return
     for inner in info.inner[:1]:
@@ -61,12 +61,12 @@ def _facts(info: LayerInfo) -> Iterator[str]:
         if value is not None and value not in ("linear", False) and not (name == "strides" and _all_ones(value)):
             text = pattern.format(shape_text(value) if isinstance(value, list) else _short(value))
             yield text.removesuffix("s") if value == 1 and not isinstance(value, bool) else text
-    if settings.get("input_dim") and settings.get("output_dim"):
+    if isinstance(settings.get("input_dim"), int) and isinstance(settings.get("output_dim"), int):
         yield f"{settings['input_dim']:,} → {settings['output_dim']:,}"
-    if settings.get("then"):
-        yield "then " + ", ".join(settings["then"])
-    if "nodes" in settings:
-        yield f"{info.name}: {settings['nodes']} layers"
+    if THEN in settings:
+        yield "then " + ", ".join(settings[THEN])
+    if NODES in settings:
+        yield f"{info.name}: {settings[NODES]} layers"
 
 
 def _all_ones(value: Any) -> bool:
@@ -80,12 +80,12 @@ def _short(value: Any) -> str:
 def node_tip(graph: ModelGraph, node: Node, entering: Sequence[Edge]) -> str:
     """Return all that is known of a node, for those who point at it."""
     info = graph.layers[node.layer]
-    lines = [plain_text(info.name if info.name else graph.name) + f" ({info.type})"]
+    lines = [plain_text(info.name if info.name else graph.name) + ("" if info.type == BLOCK else f" ({info.type})")]
     if entering:
         lines.append("takes " + ", ".join(shape_text(edge.tensor.shape) for edge in entering))
     if node.outputs and node.kind != "output":
         lines.append("gives " + ", ".join(f"{shape_text(one.shape)} {one.dtype}" for one in node.outputs))
     if info.parameters:
         lines.append(f"{info.parameters:,} parameters, {info.trainable_parameters:,} trained")
-    lines += [plain_text(f"{name}: {value}") for name, value in info.settings.items()]
+    lines += [plain_text(f"{name.lstrip('/')}: {value}") for name, value in info.settings.items()]
     return "\n".join(lines)[:MOST_TIP]

@@ -54,8 +54,6 @@ SCALE = (
 )  # fmt: skip
 
 EXACT = {
-    "convolution": set(),
-    "pooling": set(),
     "recurrent": {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"},
     "embedding": {"Embedding", "ReversibleEmbedding"},
     "dense": {"Dense", "EinsumDense", "Matmul", "Einsum", "Dot"},
@@ -77,7 +75,7 @@ EXACT = {
     },
     "preprocessing": {
         "TextVectorization", "StringLookup", "IntegerLookup", "Hashing", "CategoryEncoding", "Rescaling", "Resizing",
-        "Discretization", "Normalization", "CenterCrop", "Cast",
+        "Discretization", "Normalization", "CenterCrop",
     },
 }  # fmt: skip
 

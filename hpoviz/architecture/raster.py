@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 import warnings
+from collections.abc import Iterator
 from typing import Any, Literal
 
+import matplotlib
+import matplotlib.style
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_pdf import FigureCanvasPdf
 from matplotlib.figure import Figure
@@ -27,27 +32,38 @@ CODES = {"M": [Path.MOVETO], "L": [Path.LINETO], "C": [Path.CURVE4] * 3}
 def png_bytes(drawing: Drawing, *, scale: float = 2.0) -> bytes:
     """Return a drawing as a PNG file of `scale` pixels a unit, fewer where a side would have more than 30,000."""
     scale = min(scale, LARGEST_PNG / max(drawing.width, drawing.height))
-    figure = _figure(drawing)
-    FigureCanvasAgg(figure)
-    return _saved(figure, "png", dpi=UNITS_PER_INCH * scale, metadata={"Software": None})
+    with _plain_settings():
+        figure = _figure(drawing)
+        FigureCanvasAgg(figure)
+        return _saved(figure, "png", dpi=UNITS_PER_INCH * scale, metadata={"Software": None})
 
 
 def pdf_bytes(drawing: Drawing) -> bytes:
     """Return a drawing as a PDF file of one page, its texts searchable."""
-    figure = _figure(drawing)
-    FigureCanvasPdf(figure)
-    return _saved(
-        figure, "pdf", metadata={"CreationDate": None, "Title": drawing.title, "Subject": drawing.description}
-    )
+    about = {"CreationDate": None, "Title": drawing.title, "Subject": drawing.description}
+    with _plain_settings():
+        figure = _figure(drawing)
+        FigureCanvasPdf(figure)
+        return _saved(figure, "pdf", metadata=about)
+
+
+# Settings of matplotlib belong to the process: ours are set for a moment, by one thread at a time.
+_settings = threading.Lock()
+
+
+@contextlib.contextmanager
+def _plain_settings() -> Iterator[None]:
+    """Set aside what the user has told matplotlib, as TeX for all texts, while a drawing is made."""
+    with _settings, warnings.catch_warnings(), matplotlib.rc_context():
+        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # shown as an empty box
+        matplotlib.style.use("default")
+        matplotlib.rcParams.update({"pdf.fonttype": 42, "text.hinting": "none"})
+        yield
 
 
 def _saved(figure: Figure, kind: Literal["png", "pdf"], **options: Any) -> bytes:
-    import matplotlib
-
     file = io.BytesIO()
-    with warnings.catch_warnings(), matplotlib.rc_context({"pdf.fonttype": 42, "text.hinting": "none"}):
-        warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # shown as an empty box
-        figure.savefig(file, format=kind, facecolor=figure.get_facecolor(), **options)
+    figure.savefig(file, format=kind, facecolor=figure.get_facecolor(), **options)
     return file.getvalue()
 
 

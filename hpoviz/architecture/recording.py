@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["ChannelMaps", "Recording", "TensorRecord", "WeightRecord"]
+__all__ = ["ChannelMaps", "Recording", "TensorRecord", "WeightRecord", "merged"]
 
 VERSION = 1
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class TensorRecord:
     """One output of one node, over all samples and positions; figures are of its finite values.
 
@@ -75,7 +75,7 @@ class WeightRecord:
     gradient_norm: float | None
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class ChannelMaps:
     """What some channels of a node's first output look like for the first sample.
 
@@ -99,7 +99,7 @@ class ChannelMaps:
     high: float
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Recording:
     """One pass through a model, forward and, where there was a loss, backward.
 
@@ -110,7 +110,7 @@ class Recording:
         Whether layers behaved as in training.
     loss : float or None
     outputs : tuple of tuple of float
-        What the model gave for the first sample, by output.
+        What the model gave for the first sample, by output: its first 1,000 numbers.
     tensors : tuple of TensorRecord
         In the order of the pass. Nodes that give out words or flags are left out.
     weights : tuple of WeightRecord
@@ -127,6 +127,9 @@ class Recording:
     weights: tuple[WeightRecord, ...]
     maps: tuple[ChannelMaps, ...]
     seconds: float
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Recording) and self.to_dict() == other.to_dict()
 
     def to_dict(self) -> dict[str, Any]:
         """Return the recording as JSON values: arrays as base64 of their bytes, numbers that are not finite as None."""
@@ -163,6 +166,35 @@ class Recording:
             maps=tuple(_of(ChannelMaps, item) for item in values["maps"]),
             seconds=float(values["seconds"]),
         )
+
+
+def merged(parts: Sequence[TensorRecord]) -> TensorRecord:
+    """Return the record of a tensor whose samples were seen in parts, for a loss that is a sum over samples."""
+    counts = np.array([part.shape[0] for part in parts], dtype=float)
+    share = counts / counts.sum()
+    means = np.stack([part.unit_mean for part in parts]).astype(float)
+    mean = share @ means
+    variance = share @ (np.stack([part.unit_std for part in parts]).astype(float) ** 2 + (means - mean) ** 2)
+    whole = share @ np.array([part.mean for part in parts])
+    spread = share @ np.array([part.std**2 + (part.mean - whole) ** 2 for part in parts])
+    norms = [part.gradient_norm for part in parts]
+    known = [norm for norm in norms if norm is not None]
+    return TensorRecord(
+        node=parts[0].node,
+        port=parts[0].port,
+        shape=(int(counts.sum()), *parts[0].shape[1:]),
+        mean=float(whole),
+        std=float(np.sqrt(spread)),
+        mean_abs=float(share @ np.array([part.mean_abs for part in parts])),
+        minimum=min(part.minimum for part in parts),
+        maximum=max(part.maximum for part in parts),
+        zeros=float(share @ np.array([part.zeros for part in parts])),
+        finite=float(share @ np.array([part.finite for part in parts])),
+        gradient_norm=float(np.sqrt(np.sum(np.square(known)))) if len(known) == len(norms) else None,
+        unit_mean=mean.astype(np.float32),
+        unit_std=np.sqrt(variance).astype(np.float32),
+        unit_peak=np.max([part.unit_peak for part in parts], axis=0),
+    )
 
 
 def _of(kind: Any, values: Mapping[str, Any]) -> Any:

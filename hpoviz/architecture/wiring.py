@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import heapq
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from keras import tree
 
 __all__ = ["Call", "Key", "Source", "Wiring", "flat_inputs", "run_operation", "wiring_of"]
 
+NONE: frozenset[int] = frozenset()
 Key = tuple[str, int]  # name of an operation, and which of its calls by this container it is
 Source = tuple[Key, int]  # a call and the port at which a tensor leaves it
 
@@ -30,6 +32,10 @@ class Call:
     operation : keras.Operation
     sources : tuple of Source
         The tensors among its arguments, in order.
+    inputs : tuple of KerasTensor
+        What these were when the model was made.
+    masks : frozenset of int
+        Which of them are masks of padding, that Keras hands on.
     outputs : tuple of KerasTensor
         Symbolic, as Keras saw them when the model was made.
     arguments : callable
@@ -41,6 +47,8 @@ class Call:
     key: Key
     operation: Any
     sources: tuple[Source, ...]
+    inputs: tuple[Any, ...]
+    masks: frozenset[int]
     outputs: tuple[Any, ...]
     arguments: Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
     constants: tuple[str, ...] = ()
@@ -76,7 +84,9 @@ def wiring_of(container: Any, *, public: bool = False) -> Wiring | None:
     if not public and hasattr(functional, "_nodes_by_depth"):
         return _from_nodes(functional)
     if isinstance(container, keras.Sequential):
-        container = keras.Model(container.inputs, container.outputs) if container.built else None
+        if functional is None:  # not built, or of layers that take several tensors
+            return None
+        container = keras.Model(container.inputs, container.outputs)
     config = container.get_config() if is_functional(container) else {}
     return _from_config(container, config) if "layers" in config else None
 
@@ -126,11 +136,12 @@ def _from_nodes(functional: Any) -> Wiring:
     own = {id(node) for node in nodes}
     order: dict[Key, int] = {}
     keys: dict[int, Key] = {}
+    names = _names(functional)
     for position, operation in enumerate(functional.operations):
         mine = [node for node in operation._inbound_nodes if id(node) in own]
         for rank, node in enumerate(mine):
-            keys[id(node)] = (operation.name, rank)
-            order[operation.name, rank] = position
+            keys[id(node)] = (names[position], rank)
+            order[names[position], rank] = position
     producers: dict[int, Source] = {
         id(tensor): (keys[id(node)], port) for node in nodes for port, tensor in enumerate(node.outputs)
     }
@@ -139,6 +150,8 @@ def _from_nodes(functional: Any) -> Wiring:
             key=keys[id(node)],
             operation=node.operation,
             sources=tuple(producers[id(tensor)] for tensor in node.input_tensors),
+            inputs=tuple(node.input_tensors),
+            masks=_masks(node.arguments.args, node.arguments.kwargs, _is_symbolic) if node.arguments.kwargs else NONE,
             outputs=tuple(node.outputs),
             arguments=_filler(node),
             constants=tuple(_numbers((node.arguments.args, node.arguments.kwargs))) if _has_more(node) else (),
@@ -151,6 +164,51 @@ def _from_nodes(functional: Any) -> Wiring:
         tuple(producers[id(tensor)] for tensor in functional.inputs),
         tuple(producers[id(tensor)] for tensor in functional.outputs),
     )
+
+
+def _names(functional: Any) -> list[str]:
+    """Return the names of the operations; in what was traced, Keras' running numbers are counted anew."""
+    if isinstance(functional, keras.Model):
+        return [operation.name for operation in functional.operations]
+    layers = {operation.name for operation in functional.operations if _is_own_layer(operation)}
+    taken: set[str] = set(layers)
+    names = []
+    for operation in functional.operations:
+        if _is_own_layer(operation):
+            names.append(operation.name)
+            continue
+        stem = "input" if isinstance(operation, keras.layers.InputLayer) else type(operation).__name__.lower()
+        tried = itertools.chain((stem,), (f"{stem}_{number}" for number in itertools.count(1)))
+        name = next(name for name in tried if name not in taken)
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _is_own_layer(operation: Any) -> bool:
+    return isinstance(operation, keras.layers.Layer) and not isinstance(operation, keras.layers.InputLayer)
+
+
+def _is_symbolic(value: Any) -> bool:
+    return isinstance(value, keras.KerasTensor)
+
+
+def _masks(args: Any, kwargs: dict[str, Any], is_tensor: Callable[[Any], bool]) -> frozenset[int]:
+    """Return which of the tensors among arguments are given as ``mask``."""
+    place = _count(args, is_tensor)
+    for name in sorted(kwargs):
+        count = _count(kwargs[name], is_tensor)
+        if name == "mask":
+            return frozenset(range(place, place + count))
+        place += count
+    return NONE
+
+
+def _count(value: Any, is_tensor: Callable[[Any], bool]) -> int:
+    if is_tensor(value):
+        return 1
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return sum(_count(item, is_tensor) for item in items)
 
 
 def _has_more(node: Any) -> bool:
@@ -190,8 +248,19 @@ def _from_config(model: Any, config: dict[str, Any]) -> Wiring:
         else:
             outputs = (keras.KerasTensor(operation.batch_shape, operation.dtype),)
         symbolic |= {(key, port): tensor for port, tensor in enumerate(outputs)}
-        numbers = tuple(_numbers(given))
-        calls.append(Call(key, operation, tuple(sources), outputs, fill, numbers, is_input=not sources))
+        calls.append(
+            Call(
+                key=key,
+                operation=operation,
+                sources=tuple(sources),
+                inputs=tuple(symbolic[source] for source in sources),
+                masks=_masks(given[0], given[1], _is_tensor),
+                outputs=outputs,
+                arguments=fill,
+                constants=tuple(_numbers(given)),
+                is_input=not sources,
+            )
+        )
     return Wiring(
         tuple(calls),
         tuple(_named(operations, item) for item in _config_ends(config["input_layers"])),

@@ -23,7 +23,7 @@ from typing import Any, TextIO
 
 import psutil
 
-from hpoviz.backends.preloader import name_process
+from hpoviz.backends.process_name import name_process
 
 MEMORY_EXIT = 77
 WATCH_INTERVAL_S = 0.5

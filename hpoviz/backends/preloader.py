@@ -25,10 +25,11 @@ import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import IO, Any, Protocol
 
-__all__ = ["ForkedProcess", "Preloader", "WorkerProcess", "name_process", "shared_preloader"]
+from hpoviz.backends.process_name import name_process
+
+__all__ = ["ForkedProcess", "Preloader", "WorkerProcess", "shared_preloader"]
 
 PRELOADED = ("hpoviz.backends.local_worker", "hpoviz.training.trial", "hpoviz.models.cnn", "hpoviz.models.lstm")
 IDLE_EXIT_S = 900.0
@@ -345,10 +346,3 @@ class _Server:
             sys.excepthook(*sys.exc_info())
             sys.stderr.flush()
         os._exit(1)
-
-
-def name_process(name: str) -> None:
-    """Give this process a name for ``top`` and its like, where the system can (15 characters at most)."""
-    comm = Path("/proc/self/comm")
-    with contextlib.suppress(OSError):
-        comm.write_text(name, encoding="ascii")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 __all__ = [
+    "EXPLANATIONS",
     "METRICS",
     "LayerScore",
     "Metric",
@@ -35,6 +36,19 @@ METRICS = (
     "convergence_quality",
     "accuracy_consistency",
 )
+EXPLANATIONS = {
+    "neuron_utilization": "The share of hidden units that change from sample to sample. A unit that always says the "
+    "same, zero or saturated, is paid for and does nothing.",
+    "parameter_efficiency": "The share of weights that the accuracy needs: how many can be set to zero before it "
+    "falls. A cost, not a fault.",
+    "training_stability": "How little the training loss went up again. A loss that jumps about has too large steps.",
+    "gradient_health": "How evenly a signal from the output comes back to the first hidden layer. Where it fades, "
+    "early layers do not learn; where it grows, steps become too large.",
+    "convergence_quality": "How far training came down from the loss of always guessing the same, and whether it had "
+    "come to rest.",
+    "accuracy_consistency": "Whether the model is as good on its worst class as on the others, on new data as on "
+    "training data, and on slightly changed samples as on clean ones.",
+}
 LEAST_ROWS = 100  # fewer samples say too little of a unit
 RELATIVE_STD, ABSOLUTE_STD = 0.025, 1e-5  # of a layer's mean standard deviation; of a unit's own size
 LEAST_EPOCHS, LEAST_OF_CLASS = 5, 10
@@ -83,6 +97,9 @@ class Metric:
     layers : tuple of LayerScore
         The worst first.
     evidence : mapping of str to float
+        The numbers that it was computed from.
+    saturated : mapping of str to float
+        For the gradient: by layer with a saturating activation, the share of its units that are saturated.
     """
 
     name: str
@@ -91,9 +108,10 @@ class Metric:
     interval: tuple[float, float] | None = None
     layers: tuple[LayerScore, ...] = ()
     evidence: Mapping[str, float] = dataclasses.field(default_factory=dict)
+    saturated: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True, kw_only=True, eq=False)
 class Units:
     """What the units of one hidden layer gave out, over samples and positions.
 
@@ -198,7 +216,8 @@ def gradient_health(probes: Sequence[Sequence[tuple[str, float]]], saturated: Ma
         return Metric(
             name=name, value=None, reason="There is one hidden layer: nothing lies between the first and the last."
         )
-    ratios = [math.log10(probe[0][1] / probe[-1][1]) for probe in known if len(probe) > 1]
+    known = [probe for probe in known if len(probe) > 1]
+    ratios = [math.log10(probe[0][1] / probe[-1][1]) for probe in known]
     worst = min(ratios, key=_flow_score)
     stuck = max(saturated.values(), default=0.0)
     return Metric(
@@ -207,6 +226,7 @@ def gradient_health(probes: Sequence[Sequence[tuple[str, float]]], saturated: Ma
         reason=None if len(ratios) > 1 else "Only the trained model was looked at: what vanished earlier is not seen.",
         layers=_flow(known[ratios.index(worst)]),
         evidence={"log10_ratio": worst, "saturated": stuck, "probes": len(ratios)},
+        saturated=saturated,
     )
 
 
@@ -225,7 +245,7 @@ def training_stability(losses: Sequence[float] | None, trivial: float | None) ->
     if problem or losses is None or trivial is None:
         return Metric(name=name, value=None, reason=problem)
     if not np.isfinite(losses).all():
-        return Metric(name=name, value=0.0, reason=f"The loss was not finite after epoch {_first_bad(losses)}.")
+        return Metric(name=name, value=0.0, reason=f"The loss was not finite in epoch {_first_bad(losses)}.")
     moves = np.maximum(np.diff(losses), 0.0)
     rms = float(np.sqrt(np.mean(moves**2)))
     return Metric(
@@ -245,11 +265,12 @@ def convergence_quality(
     if problem or losses is None or trivial is None:
         return Metric(name=name, value=None, reason=problem)
     if not np.isfinite(losses).all():
-        return Metric(name=name, value=0.0, reason=f"The loss was not finite after epoch {_first_bad(losses)}.")
+        return Metric(name=name, value=0.0, reason=f"The loss was not finite in epoch {_first_bad(losses)}.")
     end = np.asarray(losses[-max(3, round(END * len(losses))) :], dtype=float)
     slope = float(np.polyfit(np.arange(len(end)), end, 1)[0])
     depth, rest = _clip(1 - losses[-1] / trivial), _clip(1 - len(losses) * abs(slope) / trivial)
     evidence = {"last_loss": float(losses[-1]), "trivial_loss": trivial, "end_slope": slope, "epochs": len(losses)}
+    evidence |= {"depth": depth, "rest": rest}
     if validation is not None and len(validation) and np.isfinite(validation).any():
         evidence["best_epoch"] = int(np.nanargmin(validation)) + 1
     return Metric(name=name, value=depth * rest, evidence=evidence)

@@ -9,12 +9,14 @@ from typing import Any
 
 import pandas as pd
 
+from hpoviz import _html
 from hpoviz.errors import ConfigError, nearest
-from hpoviz.health.metrics import METRICS, Metric
+from hpoviz.health.metrics import EXPLANATIONS, METRICS, Metric
 
-__all__ = ["CLASSIC_WEIGHTS", "Finding", "HealthReport", "checked_weights"]
+__all__ = ["CLASSIC_WEIGHTS", "Finding", "HealthReport", "checked_weights", "in_words"]
 
 VERSION = 1
+HEALTHY, WATCHED = 0.8, 0.5  # from where on a value is called so
 LEAST_METRICS = 3  # with fewer there is no overall health
 CLASSIC_WEIGHTS: Mapping[str, float] = {
     "neuron_utilization": 0.25,
@@ -84,22 +86,23 @@ class HealthReport:
 
     @property
     def available(self) -> tuple[Metric, ...]:
-        """The metrics that have a value."""
-        return tuple(metric for metric in self.metrics.values() if metric.value is not None)
+        """The metrics that have a value and a weight."""
+        return tuple(one for one in self.metrics.values() if one.value is not None and self.weights[one.name] > 0)
 
     @property
     def overall(self) -> float | None:
-        """The weighted mean of the metrics that have a value; None with fewer than three."""
+        """The weighted mean of the metrics that have a value; None with fewer than three, where three have weights."""
         known = [(self.weights[metric.name], metric.value) for metric in self.available if metric.value is not None]
         total = sum(weight for weight, _ in known)
-        if len(known) < LEAST_METRICS or total <= 0:
+        wanted = sum(weight > 0 for weight in self.weights.values())
+        if len(known) < min(LEAST_METRICS, wanted):
             return None
         return sum(weight * value for weight, value in known) / total
 
     @property
     def coverage(self) -> str:
         """How many of the metrics the overall health is made of, as "5/6"."""
-        return f"{len(self.available)}/{len(self.metrics)}"
+        return f"{len(self.available)}/{sum(weight > 0 for weight in self.weights.values())}"
 
     @property
     def worst(self) -> Metric | None:
@@ -150,6 +153,38 @@ class HealthReport:
         ]
         return pd.DataFrame(rows).set_index("metric")
 
+    def _repr_html_(self) -> str:
+        overall = "" if self.overall is None else f" {self.overall:.2f},"
+        title = f"Health of {self.model}:{overall} {in_words(self.overall)}"
+        facts = f"{self.coverage} metrics, {self.rows} samples, {self.seconds:.1f} s"
+        metrics = [
+            _html.HealthRow(
+                name=metric.name.replace("_", " "),
+                value=metric.value,
+                words=in_words(metric.value),
+                interval=metric.interval,
+                weight=self.weights[metric.name],
+                reason=metric.reason or "",
+                explanation=EXPLANATIONS[metric.name],
+                layers=[
+                    (score.layer, f"{score.value:.2f}", in_words(score.value), _numbers(score.evidence))
+                    for score in metric.layers
+                ],
+            )
+            for metric in self.metrics.values()
+        ]
+        findings = [
+            (
+                finding.fault.replace("_", " "),
+                finding.layer or "",
+                finding.evidence,
+                finding.consequence,
+                finding.prescription,
+            )
+            for finding in self.findings
+        ]
+        return _html.health(title, facts, metrics, findings)
+
     def __repr__(self) -> str:
         overall = "not available" if self.overall is None else f"{self.overall:.2f}"
         lines = [f"Health of {self.model}: {overall} ({self.coverage} metrics, {self.rows} samples)"]
@@ -163,6 +198,19 @@ class HealthReport:
             where = f" in {finding.layer}" if finding.layer else ""
             lines.append(f"  ! {finding.fault.replace('_', ' ')}{where}: {finding.evidence} {finding.prescription}")
         return "\n".join(lines)
+
+
+def in_words(value: float | None) -> str:
+    """Return what a value is called: so that nobody has to tell colours or numbers apart.
+
+    Examples
+    --------
+    >>> in_words(0.9), in_words(0.6), in_words(0.2), in_words(None)
+    ('healthy', 'to be watched', 'ill', 'not available')
+    """
+    if value is None:
+        return "not available"
+    return "healthy" if value >= HEALTHY else "to be watched" if value >= WATCHED else "ill"
 
 
 def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
@@ -190,6 +238,10 @@ def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
     if problems:
         raise ConfigError("\n".join(problems))
     return {name: float(weights.get(name, 0.0)) for name in METRICS}
+
+
+def _numbers(evidence: Mapping[str, float]) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in evidence.items())
 
 
 def _finite(value: Any) -> Any:

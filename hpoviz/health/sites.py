@@ -11,7 +11,9 @@ __all__ = ["Site", "hidden_sites"]
 
 WITH_UNITS = ("convolution", "dense", "recurrent")
 PASSED = ("normalization", "regularization", "pooling", "reshaping")  # between a layer and its activation
-SATURATING = {"sigmoid": "sigmoid", "tanh": "tanh", "hard_sigmoid": "sigmoid", "softsign": "tanh"}
+SATURATING = {
+    "sigmoid": "sigmoid", "tanh": "tanh", "hard_sigmoid": "sigmoid", "hardsigmoid": "sigmoid", "softsign": "tanh",
+}  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -46,18 +48,19 @@ def hidden_sites(graph: ModelGraph) -> list[Site]:
     layer before it, normalization, pooling or dropout between them or not.
     """
     after: dict[str, list[str]] = {node.id: [] for node in graph.nodes}
-    depth = dict.fromkeys(after, 0)
-    for edge in graph.edges:  # in the order of their targets
+    for edge in graph.edges:
         after[edge.source].append(edge.target)
-        depth[edge.target] = max(depth[edge.target], depth[edge.source] + 1)
     kinds = {node.id: layer_kind(graph.layers[node.layer], node.kind).name for node in graph.nodes}
     heads = _heads(graph, after, kinds)
     sites = []
     for node in graph.nodes:
-        if kinds[node.id] not in WITH_UNITS or node.kind != "layer" or node.id in heads:
+        has_weights = graph.layers[node.layer].parameters > 0
+        if kinds[node.id] not in WITH_UNITS or node.kind != "layer" or node.id in heads or not has_weights:
             continue
         place, activation = _spoken(graph, node, after, kinds)
-        sites.append(Site(layer=node.layer, call=node.id, node=place, depth=depth[node.id], activation=activation))
+        sites.append(
+            Site(layer=node.layer, call=node.id, node=place, depth=graph.depths[node.id], activation=activation)
+        )
     return sorted(sites, key=lambda site: site.depth)
 
 

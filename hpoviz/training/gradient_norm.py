@@ -16,4 +16,4 @@ def squared_norm(gradient: Any) -> Any:
     if isinstance(gradient, tf.IndexedSlices):
         rows, at = tf.unique(gradient.indices)
         gradient = tf.math.unsorted_segment_sum(gradient.values, at, tf.size(rows))
-    return 2 * tf.cast(tf.nn.l2_loss(gradient), tf.float32)
+    return 2 * tf.nn.l2_loss(tf.cast(gradient, tf.float32))  # a square may be too large for 16 bits

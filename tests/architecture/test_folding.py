@@ -2,7 +2,7 @@ import keras
 import pytest
 from keras import layers
 
-from hpoviz.architecture.folding import BLOCK, collapsed, folded, grouped, without_masks
+from hpoviz.architecture.folding import BLOCK, NODES, REPEATS, THEN, collapsed, folded, grouped, without_masks
 from hpoviz.architecture.keras_adapter import graph_of
 from tests.architecture import models
 
@@ -29,7 +29,7 @@ def blocks(graph):
 def test_residual_blocks_are_one_group():
     graph = grouped(graph_of(deep()))
     (block,) = blocks(graph)
-    assert block.settings == {"repeats": 8, "nodes": 40}
+    assert block.settings == {REPEATS: 8, NODES: 40}
     assert block.name == "8 × (Conv2D, BatchNormalization, ReLU, Add)"
     assert graph.by_id["add_0"].parent == graph.by_id["add_7"].parent == block.id
     assert graph.by_id["flat"].parent is None
@@ -46,7 +46,7 @@ def test_small_models_are_left_alone():
 )
 def test_stages_of_applications(application, repeats):
     graph = grouped(graph_of(getattr(keras.applications, application)(weights=None)))
-    assert [block.settings["repeats"] for block in blocks(graph)] == repeats
+    assert [block.settings[REPEATS] for block in blocks(graph)] == repeats
 
 
 def test_grouping_changes_nothing_but_parents():
@@ -68,7 +68,7 @@ def test_blocks_inside_a_nested_model_are_found():
 def test_a_closed_container_is_one_node_with_all_parameters():
     graph = graph_of(models.siamese())
     closed = collapsed(graph)
-    assert [node.id for node in closed.without_output_nodes().nodes] == [
+    assert [node.id for node in models.bare(closed).nodes] == [
         "a",
         "b",
         "base",
@@ -95,15 +95,15 @@ def test_one_container_closed_others_open():
 def test_closing_again_changes_nothing():
     closed = collapsed(grouped(graph_of(deep())))
     assert collapsed(closed) == closed
-    assert closed.layers[closed.nodes[1].layer].settings["nodes"] == 40
+    assert closed.layers[closed.nodes[1].layer].settings[NODES] == 40
 
 
 def test_small_layers_are_folded_into_those_before_them():
     graph = folded(graph_of(models.cnn()), {"BatchNormalization", "Dropout"})
     assert [node.id for node in graph.nodes] == ["image", "conv", "pool", "flat", "head", "/output/0"]
     assert [(edge.source, edge.target) for edge in graph.edges][1:3] == [("conv", "pool"), ("pool", "flat")]
-    assert graph.layers[graph.by_id["conv"].layer].settings["then"] == ["BatchNormalization"]
-    assert graph.layers[graph.by_id["flat"].layer].settings["then"] == ["Dropout"]
+    assert graph.layers[graph.by_id["conv"].layer].settings[THEN] == ["BatchNormalization"]
+    assert graph.layers[graph.by_id["flat"].layer].settings[THEN] == ["Dropout"]
     assert graph.parameters == models.cnn().count_params()
 
 

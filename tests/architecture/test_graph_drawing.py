@@ -285,3 +285,31 @@ def test_kinds_are_told_from_the_class(type_, node, kind):
     from hpoviz.architecture.model_graph import LayerInfo
 
     assert layer_kind(LayerInfo(id="conv_dense", name="conv_dense", type=type_), node).name == kind
+
+
+def test_a_class_called_block_is_a_layer():
+    class Block(layers.Layer):
+        def __init__(self, nodes=8, then=3, input_dim=(2, 2), output_dim=(3, 3), **options):
+            super().__init__(**options)
+            self.nodes, self.then, self.input_dim, self.output_dim = nodes, then, input_dim, output_dim
+
+        def call(self, x):
+            return x
+
+    drawing = draw_graph(graph_of(keras.Sequential([keras.Input((4,)), Block(name="mine"), layers.Dense(2)])))
+    assert {"Block", "mine"} <= {item.text for item in drawing.items if isinstance(item, Text)}
+
+
+def test_folded_layers_keep_their_health():
+    graph = dataclasses.replace(graph_of(models.cnn()), health={"conv": 0.9, "norm": 0.3})
+    drawing = draw_graph(graph, Look(color="health", fold={"BatchNormalization"}))
+    assert scale_colour(0.3) in {drawing.palette[box.fill] for box in nodes_of(drawing)}
+
+
+def test_letters_can_be_read_in_the_colours_of_the_other_theme():
+    light, dark = (draw_graph(graph_of(models.cnn()), Look(theme=theme)) for theme in ("light", "dark"))
+    assert light.palette.keys() == dark.palette.keys()
+    for badge, letter in itertools.pairwise(light.items):
+        if isinstance(letter, Text) and letter.colour.startswith("ink") and isinstance(badge, Rectangle):
+            for palette in (light.palette, dark.palette):
+                assert contrast(palette[badge.fill], palette[letter.colour]) >= 4.5

@@ -51,7 +51,7 @@ def edges(graph):
 @pytest.mark.parametrize(("make", "counts"), COUNTS.items(), ids=map(name, COUNTS))
 def test_counts(make, counts):
     model = make()
-    graph = graph_of(model).without_output_nodes()
+    graph = models.bare(graph_of(model))
     assert (len(graph.nodes), len(graph.edges)) == counts
     assert graph.parameters == model.count_params()
     assert graph.trainable_parameters == sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)
@@ -62,7 +62,7 @@ def test_counts(make, counts):
 def test_counts_of_applications(application, counts):
     model = getattr(keras.applications, application)(weights=None)
     graph = graph_of(model)
-    bare = graph.without_output_nodes()
+    bare = models.bare(graph)
     assert (len(bare.nodes), len(bare.edges)) == counts
     assert graph.parameters == model.count_params()
     assert graph_of(model, public=True) == graph
@@ -114,7 +114,7 @@ def test_a_nested_model_is_a_container_for_each_call():
 
 
 def test_a_nested_model_may_stay_closed():
-    graph = graph_of(models.siamese(), expand=False).without_output_nodes()
+    graph = models.bare(graph_of(models.siamese(), expand=False))
     assert [node.id for node in graph.nodes] == ["a", "b", "base", "base//1", "difference", "score"]
     assert len(graph.edges) == 5
     assert graph.parameters == models.siamese().count_params()
@@ -361,3 +361,111 @@ def test_random_models_replay_to_the_shapes_of_keras(model):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
     for tensor, node in zip(model.outputs, (node for node in graph.nodes if node.kind == "output"), strict=True):
         assert tuple(tensor.shape[1:]) == node.outputs[0].shape
+
+
+def test_a_masked_tensor_enters_a_nested_model():
+    words = keras.Input((9,), dtype="int32", name="words")
+    inner = keras.Sequential([keras.Input((9, 4)), layers.LSTM(3, name="lstm")], name="inner")
+    model = keras.Model(words, inner(layers.Embedding(20, 4, mask_zero=True, name="embed")(words)))
+    graph = graph_of(model)
+    assert graph_of(model, public=True) == graph
+    assert ("embed", 0, "inner/lstm", 0) in edges(graph)
+    x = np.array([[1, 2, 3, 0, 0, 0, 0, 0, 0]])
+    (output,) = replay(model, x, watch=lambda node, tensors: tensors)
+    np.testing.assert_allclose(output, model(x), rtol=1e-6)
+
+
+class Switched(keras.Model):
+    """A block that computes something else when it is told to."""
+
+    def __init__(self, **options):
+        super().__init__(**options)
+        self.dense = layers.Dense(5, name="dense")
+
+    def call(self, x, residual=False, training=False):
+        y = self.dense(x)
+        return (x + y if residual else y) * (2.0 if training else 1.0)
+
+
+def test_calls_that_differ_in_their_arguments_are_traced_apart():
+    x = keras.Input((5,), name="x")
+    block = Switched(name="block")
+    model = keras.Model(x, layers.Concatenate(name="both")([block(x), block(x, residual=True)]))
+    names = {node.id for node in graph_of(model).nodes}
+    assert "block//1/add" in names
+    assert "block/add" not in names
+
+
+def test_training_is_traced_apart():
+    model = Switched(name="block")
+    model(np.ones((1, 5), "float32"))
+    x = np.ones((2, 5), "float32")
+    still, moving = (replay(model, x, training=flag, watch=lambda node, tensors: tensors)[0] for flag in (False, True))
+    np.testing.assert_allclose(2 * np.asarray(still), moving, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32"])
+def test_nodes_of_what_is_traced_have_names_of_their_own(dtype):
+    """Keras counts operations over the whole process; the graph and a replay must not."""
+    model = models.subclassed()
+    names = [node.id for node in graph_of(model).nodes if node.kind != "output"]
+    assert names == ["input", "first", "second", "multiply", "add"]
+    seen = []
+    replay(model, np.ones((2, 5), dtype), watch=lambda node, tensors: seen.append(node) or tensors)
+    assert seen == names
+
+
+def test_sequences_of_any_length_share_one_trace():
+    class Twice(keras.Model):
+        def call(self, x):
+            return x + x
+
+    x = keras.Input((None, 3), name="x")
+    model = keras.Model(x, Twice(name="twice")(x))
+    for length in (4, 6, 9):
+        seen = []
+        replay(model, np.ones((1, length, 3), "float32"), watch=lambda node, tensors, s=seen: s.append(node) or tensors)
+        assert seen == ["x", "twice/add"]
+    assert len(model.layers[1]._inbound_nodes) == 1
+
+
+def test_a_sequential_model_of_several_inputs_is_traced():
+    model = keras.Sequential([layers.Concatenate(name="join"), layers.Dense(2, name="dense")])
+    a, b = np.ones((1, 3), "float32"), np.ones((1, 2), "float32")
+    model([a, b])
+    assert [node.id for node in graph_of(model, inputs=[a, b]).nodes][-3:-1] == ["join", "dense"]
+
+
+def test_layers_of_one_name_in_a_model_that_cannot_be_traced():
+    class Twins(keras.Model):
+        def __init__(self):
+            super().__init__(name="twins")
+            self.one, self.two = layers.Dense(2, name="fc"), layers.Dense(2, name="fc")
+
+        def call(self, x):
+            return self.two(self.one(x))
+
+    model = Twins()
+    model(np.zeros((1, 3), "float32"))
+    graph = graph_of(model)
+    assert graph.parameters == model.count_params()
+    assert ModelGraph.from_json(graph.to_json()) == graph
+
+
+def test_settings_that_are_not_finite_are_words():
+    class Limited(layers.Layer):
+        def __init__(self, limit, **options):
+            super().__init__(**options)
+            self.limit = limit
+
+        def call(self, x):
+            return keras.ops.minimum(x, self.limit)
+
+    graph = graph_of(keras.Sequential([keras.Input((3,)), Limited(float("inf"), name="limited")]))
+    assert graph.layers["limited"].settings["limit"] == "inf"
+    assert ModelGraph.from_json(graph.to_json()) == graph
+
+
+def test_tokens_that_a_model_does_not_know():
+    with pytest.raises(ModelBuildError, match="'text' cannot be run on these samples"):
+        replay(models.text(), np.full((1, 9), 99), watch=lambda node, tensors: tensors)

@@ -6,6 +6,7 @@ import os
 import xml.etree.ElementTree as ET
 
 import keras
+import matplotlib
 import numpy as np
 import pytest
 from keras import layers
@@ -217,3 +218,17 @@ def test_layers_that_are_not_trained_are_fainter():
     model = models.cnn()
     model.get_layer("head").trainable = False
     assert hpoviz.ModelVisualizer(model).architecture().layers[-1].opacity == 0.7
+
+
+def test_settings_of_the_users_matplotlib_change_no_export(view, tmp_path):
+    plain = {suffix: view.export(tmp_path / f"a{suffix}").read_bytes() for suffix in (".png", ".pdf")}
+    with matplotlib.rc_context({"text.usetex": True, "savefig.bbox": "tight", "figure.autolayout": True}):
+        for suffix, before in plain.items():
+            assert view.export(tmp_path / f"b{suffix}").read_bytes() == before
+        assert matplotlib.rcParams["text.usetex"]
+
+
+@pytest.mark.parametrize("fold", [None, 3, [1]])
+def test_bad_folds(view, tmp_path, fold):
+    with pytest.raises(hpoviz.ConfigError, match="fold must be a collection of class names"):
+        view.export(tmp_path / "model.svg", fold=fold)

@@ -132,7 +132,7 @@ def middle(values: list[float | str]) -> float | str:
 
 def ours(model: Any) -> str:
     """Return how many calls and uses of tensors a drawing of ours shows."""
-    graph = graph_of(model).without_output_nodes()
+    graph = models.bare(graph_of(model))
     calls = sum(node.kind != "container" for node in graph.nodes)
     note = ", says what it cannot show" if graph.partial else ""
     return f"{calls} / {len(graph.edges)}{note}"

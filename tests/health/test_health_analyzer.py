@@ -202,7 +202,8 @@ def test_saturated_units_are_seen(parts):
 
 
 def test_an_untrained_model(parts):
-    model = keras.Sequential([keras.Input((8, 8, 1)), *body()])
+    blind = [layers.Dense(10, "softmax", kernel_initializer="zeros")]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *body()[:-1], *blind])
     found = HealthAnalyzer().analyze(model, parts)
     assert found.convergence_quality.value is None
     assert found.training_stability.value is None
@@ -381,3 +382,55 @@ def test_models_with_several_outputs_are_refused():
 def test_what_is_no_model_is_refused(parts):
     with pytest.raises(ModelBuildError, match="A Keras 3 model"):
         HealthAnalyzer().analyze("model.keras", parts)
+
+
+def two_classes(parts, output, loss):
+    keras.utils.set_random_seed(0)
+    stack = [*body()[:-1], layers.Dense(1, output)]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *stack], name="two")
+    model.compile("adam", loss)
+    (x, y), (x_val, y_val) = parts
+    history = model.fit(x, y > 4, epochs=15, batch_size=32, verbose=0)
+    return model, ((x, (y > 4).astype(int)), (x_val, (y_val > 4).astype(int))), history
+
+
+@pytest.mark.parametrize(
+    ("output", "loss"),
+    [("sigmoid", "binary_crossentropy"), (None, keras.losses.BinaryCrossentropy(from_logits=True))],
+    ids=["shares", "logits"],
+)
+def test_a_healthy_model_of_two_classes(parts, output, loss):
+    found = HealthAnalyzer().analyze(*two_classes(parts, output, loss))
+    assert found.accuracy_consistency.value > 0.8
+    assert [finding.fault for finding in found.findings] == []
+
+
+def test_many_samples_are_recorded_in_parts(trained, parts, report, monkeypatch):
+    monkeypatch.setattr("hpoviz.health.health_analyzer.MOST_NUMBERS", 100_000)
+    found = HealthAnalyzer().analyze(trained[0], parts, trained[1])
+    for name in ("neuron_utilization", "gradient_health"):
+        assert found.metrics[name].value == pytest.approx(report.metrics[name].value, abs=0.05)
+
+
+def test_a_model_that_is_not_trained_any_more(trained, parts, report):
+    model = keras.models.clone_model(trained[0])
+    model.set_weights(trained[0].get_weights())
+    model.trainable = False
+    same(report, HealthAnalyzer().analyze(model, parts))
+
+
+def test_a_history_with_other_columns(trained, parts):
+    frame = pd.DataFrame(trained[1].history).assign(note="fine")
+    assert HealthAnalyzer().analyze(trained[0], parts, frame).training_stability.value is not None
+
+
+def test_models_of_several_inputs_are_refused():
+    x = np.zeros((120, 6), "float32")
+    with pytest.raises(DatasetError, match="models with several inputs cannot be analysed yet"):
+        HealthAnalyzer().analyze(models.siamese(), ([x, x], np.arange(120) % 2))
+
+
+def test_metrics_without_weight_do_not_count(trained, parts):
+    found = HealthAnalyzer(weights={"gradient_health": 1}).analyze(trained[0], parts)
+    assert found.coverage == "1/1"
+    assert found.overall == found.gradient_health.value

@@ -122,7 +122,7 @@ def test_a_loss_that_only_falls_is_stable():
 
 def test_a_loss_that_explodes_is_not():
     metric = training_stability([2.0, 1.0, math.inf, 1.0, 1.0], TRIVIAL)
-    assert (metric.value, metric.reason) == (0.0, "The loss was not finite after epoch 3.")
+    assert (metric.value, metric.reason) == (0.0, "The loss was not finite in epoch 3.")
     assert convergence_quality([2.0, math.nan], TRIVIAL).value == 0.0
 
 
