@@ -38,7 +38,7 @@ class ShortMemory(optuna.samplers.BaseSampler):
     --------
     >>> study = optuna.create_study(direction="maximize", sampler=ShortMemory(seed=0))
     >>> study.ask().suggest_float("rate", 0, 1)
-    0.3745401188473625
+    0.5488135039273248
     """
 
     def __init__(self, **options: Any) -> None:

@@ -97,7 +97,6 @@ def text():
     )
 
 
-@keras.saving.register_keras_serializable("tests")
 class Subclassed(keras.Model):
     """A residual block with a `call` of its own, a weight of its own, and a layer that it does not use."""
 

@@ -243,7 +243,6 @@ def test_frozen_layers_are_not_trained():
 
 
 def test_tied_weights_count_once():
-    @keras.saving.register_keras_serializable("tests")
     class Tied(layers.Layer):
         def __init__(self, other, **options):
             super().__init__(**options)
