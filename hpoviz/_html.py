@@ -100,13 +100,17 @@ class HealthRow:
 
 
 def health(title: str, facts: str, metrics: Sequence[HealthRow], findings: Sequence[tuple[str, ...]]) -> str:
-    """Return a health report: a bar and a word for each metric, what is wrong, and layers and explanations folded."""
+    """Return a health report: a bar and a word for each metric, what is wrong, and layers and explanations folded.
+
+    A finding is (fault, layer or "", evidence, consequence, prescription).
+    """
     rows = "".join(_health_row(row) for row in metrics)
-    below = (
-        table(("finding", "layer", "evidence", "consequence", "what to do"), findings)
-        if findings
-        else "<p>No finding.</p>"
+    said = "".join(
+        f"<li><strong>{_text(fault)}</strong>{f' in {_text(layer)}' if layer else ''}: {_text(evidence)} "
+        f"{_text(consequence)} <em>What to do:</em> {_text(prescription)}</li>"
+        for fault, layer, evidence, consequence, prescription in findings
     )
+    below = f'<ul class="hpoviz-said">{said}</ul>' if said else "<p>No finding.</p>"
     return page(f"<p><strong>{_text(title)}</strong> <small>{_text(facts)}</small></p>{rows}{below}")
 
 

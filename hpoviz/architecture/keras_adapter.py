@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import math
-import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
 import tensorflow as tf
 from keras import tree
 
+from hpoviz.architecture.layer_settings import settings_of, wrapped_by
 from hpoviz.architecture.model_graph import Edge, LayerInfo, ModelGraph, Node, NodeKind, Tensor
-from hpoviz.architecture.wiring import Call, Source, Wiring, flat_inputs, run_operation, wiring_of
+from hpoviz.architecture.tracing import Untraceable, open_model, wiring_inside
+from hpoviz.architecture.wiring import Call, Source, Wiring, flat_inputs, run_operation
 from hpoviz.errors import ModelBuildError
 
 __all__ = ["MODEL_NODE", "graph_of", "graph_with_weights", "replay"]
 
 MODEL_NODE = "/model"  # the node of a model that could not be looked into; no name of a layer holds a slash
-WRAPPED = ("layer", "forward_layer", "backward_layer", "cell", "cells")
-NOT_SETTINGS = {"self", "name", "dtype", "trainable", "args", "kwargs", "layers", *WRAPPED}
-SIMPLE = (bool, int, float, str)
 Watch = Callable[[str, list[Any]], list[Any]]
-Fill = Callable[[Sequence[Any]], tuple[tuple[Any, ...], dict[str, Any]]]
-
-# Tracing adds calls to the layers of a model, so each model is traced once for each shape of its inputs.
-_traced: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDictionary()
 
 
 def graph_of(model: keras.Model, *, inputs: Any = None, expand: bool = True, public: bool = False) -> ModelGraph:
@@ -95,20 +87,12 @@ def replay(model: keras.Model, x: Any, *, training: bool = False, watch: Watch) 
     _check(model)
     try:
         try:
-            container, wiring = _open(model, x, public=False, training=training)
-        except _Untraceable:
+            container, wiring = open_model(model, x, public=False, training=training)
+        except Untraceable:
             return watch(MODEL_NODE, list(tree.flatten(model(x, training=training))))
         return _run(wiring, flat_inputs(container, x), "", training, watch)
     except (ValueError, TypeError, tf.errors.OpError) as error:
         raise ModelBuildError(f"{model.name!r} cannot be run on these samples: {error}") from error
-
-
-class _Untraceable(Exception):
-    """A model whose `call` cannot be followed; `tensors` are its symbolic inputs."""
-
-    def __init__(self, reason: str, tensors: Sequence[Any]) -> None:
-        super().__init__(reason)
-        self.tensors = tensors
 
 
 def _check(model: Any) -> None:
@@ -120,106 +104,6 @@ def _check(model: Any) -> None:
             f"{model.name!r} has not been built, so nothing is known of its input. Let it begin with "
             "keras.Input((28, 28, 1)), or call it once on samples: model(x[:1])."
         )
-
-
-def _open(model: Any, inputs: Any, public: bool, training: bool = False) -> tuple[Any, Wiring]:
-    """Return what holds a model's symbolic inputs (itself, or what was traced of it), and its wiring."""
-    wiring = wiring_of(model, public=public)
-    if wiring:
-        return model, wiring
-    structure = _known_inputs(model, inputs)
-    flat, form = tree.flatten(structure), str(tree.map_structure(lambda tensor: 0, structure))
-
-    def fill(values: Sequence[Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        return (tree.pack_sequence_as(structure, values),), {}
-
-    traced = _trace(model, flat, fill, form, training)
-    wiring = wiring_of(traced)
-    assert wiring  # a keras.Function has one
-    return traced, wiring
-
-
-def _known_inputs(model: Any, inputs: Any) -> Any:
-    """Return symbolic inputs of a model with a `call` of its own, as it was built, or as these samples are.
-
-    What it was built for comes first, with the dtype of the samples, so that all samples share one trace.
-    """
-    built = _built_for(model)
-    if inputs is None:
-        if built is None:
-            raise ModelBuildError(
-                f"The shape of the input of {model.name!r} is not known, as its call() is its own. "
-                "Give samples too: inputs=x[:1]."
-            )
-        return built
-    given = tree.map_structure(_specification, inputs)
-    if built is None or not _same_form(built, given):
-        return given
-    return tree.map_structure(lambda one, other: keras.KerasTensor(one.shape, other.dtype), built, given)
-
-
-def _same_form(one: Any, other: Any) -> bool:
-    try:
-        tree.assert_same_structure(one, other)
-    except (ValueError, TypeError):
-        return False
-    pairs = zip(tree.flatten(one), tree.flatten(other), strict=True)
-    return all(
-        len(a.shape) == len(b.shape) and all(x in (None, y) for x, y in zip(a.shape, b.shape, strict=True))
-        for a, b in pairs
-    )
-
-
-def _built_for(model: Any) -> Any:
-    """Return symbolic inputs of the shapes that a model was built for; None where they are not known."""
-    known = model.get_build_config() or {}
-    shapes = [*(known.get("shapes_dict") or {}).values(), known.get("input_shape")]
-    shape = next((shape for shape in shapes if shape is not None), None)
-    if shape is None:
-        return None
-    if isinstance(shape, dict):
-        return {name: keras.KerasTensor((None, *one[1:])) for name, one in shape.items()}
-    if isinstance(shape[0], list | tuple):
-        return [keras.KerasTensor((None, *one[1:])) for one in shape]
-    return keras.KerasTensor((None, *shape[1:]))
-
-
-def _specification(x: Any) -> Any:
-    return keras.KerasTensor((None, *x.shape[1:]), keras.backend.standardize_dtype(x.dtype))
-
-
-def _trace(model: Any, tensors: Sequence[Any], arguments: Fill, form: str, training: bool) -> Any:
-    """Return a ``keras.Function`` of these inputs that computes what a model's own `call` does.
-
-    `form` tells calls apart that differ in more than these tensors.
-    """
-    specifications = tuple((tuple(tensor.shape), str(tensor.dtype)) for tensor in tensors)
-    key = (specifications, form, training)
-    kept = _traced.setdefault(model, {})
-    if key not in kept:
-        symbols = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in tensors]
-        args, kwargs = arguments(symbols)
-        if getattr(model, "_call_has_training_arg", False) and kwargs.get("training") is None:
-            kwargs = {**kwargs, "training": training}
-        try:
-            kept[key] = keras.Function(symbols, tree.flatten(model.call(*args, **kwargs)))
-        except Exception as error:  # whatever the user's call raises
-            said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-            kept[key] = f"What {model.name!r} computes depends on values, or on what Keras cannot trace: {said}"
-    if isinstance(kept[key], str):
-        raise _Untraceable(kept[key], tensors)
-    return kept[key]
-
-
-def _inside(call: Call, tensors: Sequence[Any], public: bool, training: bool = False) -> Wiring | None:
-    """Return the wiring of a called model, for these symbolic tensors; None where a layer is called."""
-    if not isinstance(call.operation, keras.Model):
-        return None
-    wiring = wiring_of(call.operation, public=public)
-    if wiring:
-        return wiring
-    form = repr(call.arguments(["tensor"] * len(tensors)))
-    return wiring_of(_trace(call.operation, [_specification(one) for one in tensors], call.arguments, form, training))
 
 
 def _entering(inside: Wiring, given: Sequence[Any]) -> Sequence[Any]:
@@ -242,8 +126,8 @@ def _run(wiring: Wiring, values: Sequence[Any], prefix: str, training: bool, wat
             continue
         given = [found[source] for source in call.sources]
         try:
-            inside = _inside(call, call.inputs, public=False, training=training)
-        except _Untraceable:
+            inside = wiring_inside(call, call.inputs, public=False, training=training)
+        except Untraceable:
             inside = None
         if inside:
             outputs = _run(inside, _entering(inside, given), f"{node}/", training, watch)
@@ -280,9 +164,9 @@ class _Builder:
         """Return the graph of a whole model."""
         _check(model)
         try:
-            _, wiring = _open(model, inputs, self._public)
+            _, wiring = open_model(model, inputs, self._public)
             ends = self.add(wiring, "", None, None)
-        except _Untraceable as problem:
+        except Untraceable as problem:
             self.notes.append(str(problem))
             ends = self.add_closed(model, problem.tensors)
         for number, (source, port, tensor) in enumerate(ends):
@@ -365,8 +249,8 @@ class _Builder:
         if not self._expand:
             return None
         try:
-            return _inside(call, tensors, self._public)
-        except _Untraceable as problem:
+            return wiring_inside(call, tensors, self._public)
+        except Untraceable as problem:
             self.notes.append(str(problem))
             return None
 
@@ -392,10 +276,12 @@ class _Builder:
             type=type(operation).__name__,
             parameters=sum(_size(weight) for weight in own),
             trainable_parameters=sum(_size(weight) for weight in own if weight.trainable),
-            settings=_settings(operation),
+            settings=settings_of(operation),
             inner=tuple(
-                LayerInfo(id=f"{name}/{item.name}", name=item.name, type=type(item).__name__, settings=_settings(item))
-                for item in (_wrapped(operation) if _arguments(operation).wraps else ())
+                LayerInfo(
+                    id=f"{name}/{item.name}", name=item.name, type=type(item).__name__, settings=settings_of(item)
+                )
+                for item in wrapped_by(operation)
             ),
         )
 
@@ -421,65 +307,3 @@ def _plain_tensor(tensor: Any) -> Tensor:
 def _size(weight: Any) -> int:
     # `shape` asks TensorFlow each time, which takes half of the time that it takes to read a large model.
     return math.prod(getattr(weight, "_shape", None) or weight.shape)
-
-
-def _wrapped(operation: Any) -> list[Any]:
-    """Return the layers that a wrapper wraps."""
-    found: dict[int, Any] = {}
-    for name in WRAPPED:
-        value = getattr(operation, name, None)
-        for item in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(item, keras.layers.Layer):
-                found[id(item)] = item
-    return list(found.values())
-
-
-class _Arguments(NamedTuple):
-    """What a class takes: the names that are shown, and whether it wraps layers."""
-
-    shown: tuple[str, ...]
-    wraps: bool
-
-
-def _arguments(operation: Any) -> _Arguments:
-    kind: Any = type(operation)
-    return _arguments_of(kind)
-
-
-@functools.lru_cache(maxsize=1024)
-def _arguments_of(kind: Any) -> _Arguments:
-    try:
-        names = list(inspect.signature(kind).parameters)
-    except (TypeError, ValueError):
-        return _Arguments((), False)
-    shown = (name for name in names if name not in NOT_SETTINGS and not name.endswith(("_initializer", "_constraint")))
-    return _Arguments(tuple(shown), not {"layer", "cell", "cells"}.isdisjoint(names))
-
-
-def _attribute(operation: Any, name: str) -> Any:
-    """Return an attribute; None for a property of the user's that fails."""
-    try:
-        return getattr(operation, name, None)
-    except Exception:
-        return None
-
-
-def _settings(operation: Any) -> dict[str, Any]:
-    """Return the arguments of a layer's class that are numbers, words, flags, or things with a name."""
-    found = {}
-    for name in _arguments(operation).shown:
-        value = _attribute(operation, name)
-        if value is not None and (plain := _plain(value)) is not None:
-            found[name] = plain
-    return found
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, SIMPLE):
-        return value if not isinstance(value, float) or math.isfinite(value) else str(value)
-    if isinstance(value, list | tuple):
-        items = [_plain(item) for item in value]
-        return None if any(item is None for item in items) else items
-    if inspect.isfunction(value):
-        return value.__name__
-    return type(value).__name__ if type(value).__module__.startswith("keras.") else None
