@@ -27,7 +27,8 @@ if TYPE_CHECKING:
         ModelBuildError,
         StoreError,
     )
-    from hpoviz.health.health_analyzer import HealthAnalyzer
+    from hpoviz.health.health_analyzer import HealthAnalyzer, diagnose
+    from hpoviz.health.health_callback import HealthCallback
     from hpoviz.models.cnn import CnnConfig
     from hpoviz.models.lstm import LstmConfig
     from hpoviz.models.model_config import ModelConfig
@@ -47,6 +48,7 @@ _HOMES = {
     "DatasetSource": "hpoviz.data.dataset_source",
     "ExportError": "hpoviz.errors",
     "HealthAnalyzer": "hpoviz.health.health_analyzer",
+    "HealthCallback": "hpoviz.health.health_callback",
     "HpovizError": "hpoviz.errors",
     "InlineBackend": "hpoviz.backends.inline",
     "LocalBackend": "hpoviz.backends.local",
@@ -59,6 +61,7 @@ _HOMES = {
     "Optimizer": "hpoviz.optimizer",
     "StoreError": "hpoviz.errors",
     "datasets": "hpoviz.data.catalog",
+    "diagnose": "hpoviz.health.health_analyzer",
     "load_dataset": "hpoviz.data.catalog",
     "open_run": "hpoviz.open_run",
 }
@@ -74,6 +77,7 @@ __all__ = [
     "DatasetSource",
     "ExportError",
     "HealthAnalyzer",
+    "HealthCallback",
     "HpovizError",
     "InlineBackend",
     "LocalBackend",
@@ -86,6 +90,7 @@ __all__ = [
     "Optimizer",
     "StoreError",
     "datasets",
+    "diagnose",
     "load_dataset",
     "open_run",
 ]

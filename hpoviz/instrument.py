@@ -17,7 +17,7 @@ from hpoviz.architecture.recording import ChannelMaps, Recording, TensorRecord, 
 from hpoviz.errors import ConfigError, DatasetError, nearest
 from hpoviz.training.gradient_norm import squared_norm
 
-__all__ = ["are_shares", "record"]
+__all__ = ["are_shares", "record", "unchanged"]
 
 MAP_SIDE, SEQUENCE_SIDE = 32, 64
 Loss = Callable[[Any, Any], Any]
@@ -95,7 +95,7 @@ def record(
                 seen.append((node, port, tensor))
             return outputs
 
-        with _unchanged(model):
+        with unchanged(model):
             outputs = replay(model, x, training=training, watch=watch)
             value = None if y is None else _loss(model, loss, x, y, outputs)
     real = [item for item in seen if _is_real(item[2])]
@@ -103,7 +103,7 @@ def record(
         gradients: list[Any] = [None] * (len(real) + len(trained))
     else:
         gradients = tape.gradient(value, [tensor for *_, tensor in real] + [weight.value for _, weight in trained])
-        with _unchanged(model):
+        with unchanged(model):
             at_outputs = _gradients_at_outputs(model, loss, x, y, outputs)
         for number, (*_, tensor) in enumerate(real):
             if gradients[number] is None:
@@ -144,7 +144,7 @@ def _count(x: Any, y: Any) -> int:
 
 
 @contextlib.contextmanager
-def _unchanged(model: keras.Model) -> Iterator[None]:
+def unchanged(model: keras.Model) -> Iterator[None]:
     """Put back what a pass changes: running averages, seeds, states of recurrent layers, metrics."""
     variables = [*model.non_trainable_variables, *model.metrics_variables]
     before = [(one, one.numpy()) for one in variables if one.dtype != "string"]

@@ -7,7 +7,7 @@ from playwright.sync_api import sync_playwright
 import hpoviz
 from hpoviz import _html
 from hpoviz.events import BatchProgress, PhaseChanged, RunStarted, TrialFailed, TrialFinished, TrialStarted
-from hpoviz.health.metrics import METRICS, LayerScore, Metric
+from hpoviz.health.metric import METRICS, LayerScore, Metric
 from hpoviz.health.report import CLASSIC_WEIGHTS, Finding, HealthReport
 from hpoviz.models.cnn import CnnConfig
 from hpoviz.progress import ProgressView, TrialTable

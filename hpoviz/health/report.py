@@ -11,7 +11,7 @@ import pandas as pd
 
 from hpoviz import _html
 from hpoviz.errors import ConfigError, nearest
-from hpoviz.health.metrics import EXPLANATIONS, METRICS, Metric
+from hpoviz.health.metric import EXPLANATIONS, METRICS, Metric
 
 __all__ = ["CLASSIC_WEIGHTS", "Finding", "HealthReport", "checked_weights", "in_words"]
 

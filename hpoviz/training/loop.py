@@ -8,10 +8,9 @@ go on. It computes what ``fit`` computes, with the model's own loss and the opti
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -19,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from hpoviz.training.gradient_norm import squared_norm
+from hpoviz.training.graph_optimiser import graph_optimiser
 
 __all__ = ["EpochFigures", "EpochLoop", "why_fit"]
 
@@ -159,7 +159,7 @@ class EpochLoop:
         while step < steps:
             began, traced = time.perf_counter(), bool(self._steps.experimental_get_tracing_count())
             upto = min(steps, step + self._pace)
-            with _graph_optimiser(self._optimise_graph):
+            with graph_optimiser(self._optimise_graph):
                 reached, *figures, squared = self._steps(rows, tf.constant(step), tf.constant(upto))
             done = int(reached)
             sums += [float(figure) for figure in figures]
@@ -178,7 +178,7 @@ class EpochLoop:
         for low in range(0, len(x), VALIDATION_BATCH):
             part = slice(low, low + VALIDATION_BATCH)
             size = len(x[part])
-            with _graph_optimiser(self._optimise_graph):
+            with graph_optimiser(self._optimise_graph):
                 sums = self._evaluator(x.dtype)(tf.convert_to_tensor(x[part]), tf.convert_to_tensor(y[part], tf.int32))
             loss, hits = loss + size * float(sums[0]), hits + float(sums[1])
             look()
@@ -228,20 +228,6 @@ class EpochLoop:
         for name, square in zip(self._layers, squares, strict=True):
             sums[name] += float(square)
         return {name: float(np.sqrt(total)) for name, total in sums.items()}
-
-
-@contextlib.contextmanager
-def _graph_optimiser(on: bool) -> Iterator[None]:
-    """Run without TensorFlow's graph optimiser, unless it is wanted; a setting of the process, put back at the end."""
-    name = "disable_meta_optimizer"
-    before = tf.config.optimizer.get_experimental_options().get(name, False)
-    if not on:
-        tf.config.optimizer.set_experimental_options({name: True})
-    try:
-        yield
-    finally:
-        if not on:
-            tf.config.optimizer.set_experimental_options({name: before})
 
 
 def _overrides(thing: Any, name: str, base: type) -> bool:

@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 from keras import layers
 
-from hpoviz.health.diagnosis import Facts, diagnose
+from hpoviz.health.calibration import CALIBRATION, THRESHOLDS
+from hpoviz.health.diagnosis import RULES, Case, find_faults
 from hpoviz.health.health_analyzer import HealthAnalyzer
-from hpoviz.health.metrics import METRICS, Metric
+from hpoviz.health.metric import METRICS, Metric
+from hpoviz.health.observation import LayerLook, Observation, Snapshot
 from tests.health.test_health_analyzer import body, data, parts, trained  # noqa: F401  fixtures
 
-FACTS = {
-    "activations": {}, "not_finite": (), "largest_input": 1.0, "first_layer": "a", "rows": 400, "train_rows": 400,
-    "train_accuracy": 0.95, "sums_to_one": True, "takes_logits": False,
-}  # fmt: skip
+LABELS = [number % 10 for number in range(400)]
+SEEN = Observation(
+    model="healthy", class_counts=[40] * 10, labels=LABELS, predicted=LABELS, train_rows=400, train_accuracy=0.95,
+    snapshots=[Snapshot(epoch=1, layers=(LayerLook(layer="a", activation="relu", units=4, active=4, finite=1.0,
+                                                   gradient_norm=1.0),))],
+)  # fmt: skip
 
 
 def healthy(**changed):
@@ -32,9 +36,9 @@ def test_nothing_is_wrong_with_a_healthy_model(trained, parts):  # noqa: F811
 
 
 def test_metrics_without_evidence_are_no_fault():
-    assert diagnose(healthy(), Facts(**FACTS)) == ()
+    assert find_faults(Case(healthy(), SEEN)) == ()
     missing = {name: Metric(name=name, value=None, reason="unknown") for name in METRICS}
-    assert diagnose(missing, Facts(**FACTS)) == ()
+    assert find_faults(Case(missing, SEEN)) == ()
 
 
 def test_a_dying_layer_is_named(trained, parts):  # noqa: F811
@@ -44,7 +48,7 @@ def test_a_dying_layer_is_named(trained, parts):  # noqa: F811
     model.set_weights(weights)
     (finding, *_) = [one for one in HealthAnalyzer().analyze(model, parts).findings if one.fault == "dying_relu"]
     assert finding.layer == model.layers[2].name
-    assert re.match(r"[0-3] of 16 units are active \(\d+%, 95% from \d+% to \d+%; threshold 50%\)", finding.evidence)
+    assert re.match(r"[0-3] of 16 units are active \(\d+%, 95% from \d+% to \d+%\) \(threshold", finding.evidence)
     assert "he_normal" in finding.prescription
 
 
@@ -157,8 +161,10 @@ def test_a_model_whose_labels_mean_nothing_is_at_chance(trained, parts):  # noqa
 
 
 def test_bloat():
-    metrics = healthy(parameter_efficiency=Metric(name="parameter_efficiency", value=0.02, evidence={"prunable": 0.98}))
-    (finding,) = diagnose(metrics, Facts(**FACTS))
+    metrics = healthy(
+        parameter_efficiency=Metric(name="parameter_efficiency", value=0.001, evidence={"prunable": 0.999})
+    )
+    (finding,) = find_faults(Case(metrics, SEEN))
     assert (finding.fault, finding.metric) == ("bloat", "parameter_efficiency")
 
 
@@ -170,3 +176,34 @@ def test_every_finding_says_what_to_do(parts):  # noqa: F811
         assert all(len(text.split()) >= 5 for text in (finding.evidence, finding.consequence, finding.prescription))
         assert finding.prescription in repr(report)
         assert finding.metric in METRICS
+
+
+def test_a_layer_that_was_never_trained_is_named(parts):  # noqa: F811
+    keras.utils.set_random_seed(0)
+    stack = body()
+    stack[2].trainable = False
+    model = keras.Sequential([keras.Input((8, 8, 1)), *stack])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(*parts[0], epochs=2, batch_size=64, verbose=0)
+    found = HealthAnalyzer().analyze(model, parts).findings
+    assert [finding.layer for finding in found if finding.fault == "untrained_layer"] == [stack[2].name]
+
+
+def test_wrong_labels_are_suspected(parts):  # noqa: F811
+    keras.utils.set_random_seed(0)
+    (x, y), val = parts
+    labels, chance = y.copy(), np.random.default_rng(0)
+    wrong = chance.random(len(y)) < 0.4
+    labels[wrong] = chance.integers(0, 10, int(wrong.sum()))
+    model = keras.Sequential([keras.Input((8, 8, 1)), *body()])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(x, labels, epochs=10, batch_size=64, verbose=0)
+    found = [one for one in HealthAnalyzer().analyze(model, ((x, labels), val)).findings if one.fault == "label_noise"]
+    assert found
+    share = int(re.search(r"for (\d+)% of its training", found[0].evidence)[1]) / 100
+    assert share == pytest.approx((labels != y).mean(), abs=0.08)
+
+
+def test_every_rule_that_needs_a_threshold_has_one():
+    assert {rule.fault for rule in RULES if rule.threshold} == set(THRESHOLDS)
+    assert CALIBRATION["version"] >= 0

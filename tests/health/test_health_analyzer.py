@@ -12,7 +12,7 @@ import hpoviz
 from hpoviz.architecture.keras_adapter import graph_of
 from hpoviz.errors import ConfigError, DatasetError, ModelBuildError
 from hpoviz.health.health_analyzer import HealthAnalyzer
-from hpoviz.health.metrics import METRICS
+from hpoviz.health.metric import METRICS
 from hpoviz.health.sites import hidden_sites
 from tests.architecture import models
 
@@ -375,7 +375,7 @@ def test_bad_histories(trained, parts, history):
 
 
 def test_models_with_several_outputs_are_refused():
-    with pytest.raises(DatasetError, match=r"'forked' is no classifier with one output: it gives \(2, 1\), \(2, 2\)"):
+    with pytest.raises(DatasetError, match=r"'forked' is no classifier with one output: it gives \(64, 1\), \(64, 2\)"):
         HealthAnalyzer().analyze(models.multi_output(), (np.zeros((120, 8), "float32"), Y % 2))
 
 
@@ -406,7 +406,7 @@ def test_a_healthy_model_of_two_classes(parts, output, loss):
 
 
 def test_many_samples_are_recorded_in_parts(trained, parts, report, monkeypatch):
-    monkeypatch.setattr("hpoviz.health.health_analyzer.MOST_NUMBERS", 100_000)
+    monkeypatch.setattr("hpoviz.health.probe.MOST_NUMBERS", 100_000)
     found = HealthAnalyzer().analyze(trained[0], parts, trained[1])
     for name in ("neuron_utilization", "gradient_health"):
         assert found.metrics[name].value == pytest.approx(report.metrics[name].value, abs=0.05)

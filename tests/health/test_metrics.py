@@ -7,25 +7,27 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpoviz.health.metrics import (
-    Units,
-    accuracy_consistency,
-    active_units,
-    convergence_quality,
-    gradient_health,
-    neuron_utilization,
-    parameter_efficiency,
-    training_stability,
-    trivial_loss,
-    wilson,
-)
+from hpoviz.health.layer_metrics import active_units, gradient_health, neuron_utilization
+from hpoviz.health.metric import wilson
+from hpoviz.health.observation import LayerLook, Pruning, Snapshot
+from hpoviz.health.prediction_metrics import accuracy_consistency, find_pruning, parameter_efficiency
+from hpoviz.health.training_metrics import convergence_quality, training_stability, trivial_loss
 
 TRIVIAL = math.log(10)
 
 
-def units(layer, std, mean=None):
-    std = np.array(std, dtype=float)
-    return Units(layer=layer, mean=np.zeros(len(std)) if mean is None else np.array(mean), std=std)
+def look(layer, active=1, units=1, gradient=1.0, **others):
+    values = {"activation": "relu", "finite": 1.0} | others
+    return LayerLook(layer=layer, active=active, units=units, gradient_norm=gradient, **values)
+
+
+def snapshot(*layers):
+    """A snapshot of (layer, gradient norm, share saturated)."""
+    return Snapshot(epoch=0, layers=tuple(look(name, gradient=norm, saturated=stuck) for name, norm, stuck in layers))
+
+
+def flow(*norms):
+    return snapshot(*((layer, norm, None) for layer, norm in zip("abc", norms, strict=False)))
 
 
 def test_wilson():
@@ -50,7 +52,7 @@ def test_a_unit_is_active_from_two_and_a_half_percent_on():
 
 
 def test_utilization_is_the_geometric_mean_of_the_layers():
-    metric = neuron_utilization([units("a", [1, 1, 1, 1]), units("b", [1, 0, 0, 0])], rows=200)
+    metric = neuron_utilization([look("a", 4, 4), look("b", 1, 4)], rows=200)
     assert metric.value == pytest.approx(0.5)
     assert [(score.layer, score.value) for score in metric.layers] == [("b", 0.25), ("a", 1.0)]
     assert metric.layers[0].interval == pytest.approx(wilson(1, 4))
@@ -58,17 +60,16 @@ def test_utilization_is_the_geometric_mean_of_the_layers():
 
 
 def test_one_dead_layer_is_a_dead_net():
-    assert neuron_utilization([units("a", [1, 1]), units("b", [0, 0])], rows=200).value == 0.0
+    assert neuron_utilization([look("a", 2, 2), look("b", 0, 2)], rows=200).value == 0.0
 
 
 def test_utilization_of_values_that_are_not_finite():
-    broken = Units(layer="a", mean=np.zeros(2), std=np.ones(2), finite=0.9)
-    metric = neuron_utilization([broken], rows=200)
+    metric = neuron_utilization([look("a", 2, 2, finite=0.9)], rows=200)
     assert (metric.value, metric.reason) == (0.0, "a gives out values that are not finite.")
 
 
 @pytest.mark.parametrize(
-    ("layers", "rows", "reason"), [([], 200, "no hidden layer"), ([units("a", [1])], 99, "99 samples are too few: 100")]
+    ("layers", "rows", "reason"), [([], 200, "no hidden layer"), ([look("a")], 99, "99 samples are too few: 100")]
 )
 def test_utilization_that_cannot_be_known(layers, rows, reason):
     metric = neuron_utilization(layers, rows)
@@ -80,32 +81,32 @@ def test_utilization_that_cannot_be_known(layers, rows, reason):
     ("first", "value"), [(1.0, 1.0), (10**-1.5, 1.0), (10**-2.25, 0.5), (1e-3, 0.0), (10**1.85, 1.0), (1e3, 0.0)]
 )
 def test_gradient_flow_by_its_ratio(first, value):
-    metric = gradient_health([[("a", first), ("b", 1.0)]], {})
+    metric = gradient_health([flow(first, 1.0)])
     assert metric.value == pytest.approx(value, abs=1e-9)
     assert metric.evidence["log10_ratio"] == pytest.approx(math.log10(first))
 
 
 def test_the_worst_probe_counts():
-    metric = gradient_health([[("a", 1.0), ("b", 1.0)], [("a", 1e-3), ("b", 1.0)]], {})
+    metric = gradient_health([flow(1e-3, 1.0), flow(1.0, 1.0)])
     assert metric.value == 0.0
     assert metric.reason is None
     assert metric.layers[0].layer == "a"
 
 
 def test_saturated_units_hold_the_gradient_back():
-    assert gradient_health([[("a", 1.0), ("b", 1.0)]], {"a": 0.25, "b": 0.1}).value == pytest.approx(0.75)
+    assert gradient_health([snapshot(("a", 1.0, 0.25), ("b", 1.0, 0.1))]).value == pytest.approx(0.75)
 
 
 def test_no_gradient_is_no_health():
-    metric = gradient_health([[("a", 0.0), ("b", 1.0)]], {})
+    metric = gradient_health([flow(0.0, 1.0)])
     assert (metric.value, metric.reason) == (0.0, "No gradient reaches a.")
-    assert gradient_health([[("a", 0.0)]], {}).value == 0.0
-    assert gradient_health([[("a", math.nan), ("b", 1.0)]], {}).value == 0.0
+    assert gradient_health([flow(0.0)]).value == 0.0
+    assert gradient_health([flow(math.nan, 1.0)]).value == 0.0
 
 
-@pytest.mark.parametrize(("probes", "reason"), [([], "no hidden layer"), ([[("a", 1.0)]], "one hidden layer")])
-def test_gradient_flow_that_cannot_be_known(probes, reason):
-    metric = gradient_health(probes, {})
+@pytest.mark.parametrize(("snapshots", "reason"), [([], "no hidden layer"), ([flow(1.0)], "one hidden layer")])
+def test_gradient_flow_that_cannot_be_known(snapshots, reason):
+    metric = gradient_health(snapshots)
     assert metric.value is None
     assert reason in metric.reason
 
@@ -209,21 +210,24 @@ def test_consistency_that_cannot_be_known(labels, reason):
 
 
 def test_efficiency_finds_how_much_can_be_pruned():
-    metric = parameter_efficiency(lambda share: 0.9 if share <= 0.7 else 0.5, 0.9, 500, 0.1)
-    assert metric.value == pytest.approx(1 - 0.7, abs=1 / 64)
-    assert parameter_efficiency(lambda share: 0.1, 0.9, 500, 0.1).value == 1.0
+    pruning = find_pruning(lambda share: 0.9 if share <= 0.7 else 0.5, 0.9, 500)
+    assert pruning.lowest == pytest.approx(0.9 - math.sqrt(0.09 / 500))
+    assert parameter_efficiency(pruning, 500, 0.1).value == pytest.approx(1 - 0.7, rel=0.06)  # a 12th of a halving
+    assert find_pruning(lambda share: 0.1, 0.9, 500).prunable == 0.0
+    assert find_pruning(lambda share: 0.9, 0.9, 500).prunable > 0.99
 
 
 @pytest.mark.parametrize(("accuracy", "rows", "reason"), [(0.12, 200, "not better than chance"), (0.9, 50, "too few")])
 def test_efficiency_that_cannot_be_known(accuracy, rows, reason):
-    metric = parameter_efficiency(lambda share: accuracy, accuracy, rows, 0.1)
+    metric = parameter_efficiency(Pruning(prunable=0.5, accuracy=accuracy, lowest=accuracy), rows, 0.1)
     assert metric.value is None
     assert reason in metric.reason
+    assert "not tried" in parameter_efficiency(None, 500, 0.1).reason
 
 
 def test_trivial_loss_is_the_entropy_of_the_labels():
-    assert trivial_loss(np.array([0, 0, 0, 1])) == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
-    assert trivial_loss(np.zeros(5, int)) is None
+    assert trivial_loss([3, 1]) == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)))
+    assert trivial_loss([5, 0]) is None
 
 
 @given(st.lists(st.floats(0, 10), min_size=2, max_size=30), st.floats(0.1, 5))
@@ -232,8 +236,12 @@ def test_values_are_shares(losses, trivial):
         assert metric.value is None or 0 <= metric.value <= 1
 
 
-@given(st.lists(st.lists(st.floats(0, 5), min_size=1, max_size=8), min_size=1, max_size=4))
-def test_permuting_units_changes_nothing(stds):
-    layers = [units(str(number), std) for number, std in enumerate(stds)]
-    turned = [units(str(number), std[::-1]) for number, std in enumerate(stds)]
-    assert neuron_utilization(layers, 200).value == pytest.approx(neuron_utilization(turned, 200).value)
+@given(st.lists(st.floats(0, 5), min_size=1, max_size=8))
+def test_permuting_units_changes_nothing(std):
+    turned = active_units(np.zeros(len(std)), np.array(std[::-1]))
+    assert active_units(np.zeros(len(std)), np.array(std)).sum() == turned.sum()
+
+
+def test_the_snapshots_of_a_training_that_went_well_leave_the_value_as_it_is():
+    metric = gradient_health([flow(2.0, 1.0), flow(1.0, 1.0)])
+    assert (metric.value, metric.reason, metric.evidence["snapshots"]) == (1.0, None, 2)

@@ -1,0 +1,181 @@
+"""From a model and samples to an Observation: one probe, predictions on several samples, and pruning."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from hpoviz.health.observation import Observation, Pruning, Snapshot
+from hpoviz.health.prediction_metrics import find_pruning
+from hpoviz.health.probe import Look, Probe, as_tensor
+from hpoviz.health.samples import Samples
+from hpoviz.instrument import are_shares, record
+
+__all__ = ["observe"]
+
+NOISE = 0.1  # standard deviation of the noise, as a share of that of the data
+
+
+def observe(
+    probe: Probe,
+    samples: Samples,
+    *,
+    history: Mapping[str, Sequence[float]],
+    earlier: Sequence[Snapshot] = (),
+    pruning: bool = True,
+    seed: int = 0,
+) -> Observation:
+    """Look at a model as it is.
+
+    Parameters
+    ----------
+    probe : Probe
+        Of the model, made with samples like these.
+    samples : Samples
+    history : mapping of str to sequence of float
+        Curves by epoch.
+    earlier : sequence of Snapshot
+        Of the same model while it was trained.
+    pruning : bool
+        Whether to find out how many of its weights it needs, which is most of the work.
+    seed : int
+        Of the noise.
+    """
+    look = probe.look(samples.x)
+    named = _Named.of(probe, look.outputs)
+    predicted = named.classes(look.outputs)
+    train = None if samples.x_train is None else probe.predict(samples.x_train)
+    epoch = len(history.get("loss", ())) or (earlier[-1].epoch if earlier else 0)
+    before = [snapshot for snapshot in earlier if snapshot.epoch < epoch]
+    return Observation(
+        model=probe.model.name,
+        class_counts=samples.class_counts.tolist(),
+        labels=samples.y.tolist(),
+        predicted=predicted.tolist(),
+        train_rows=0 if samples.y_train is None else len(samples.y_train),
+        train_accuracy=None if train is None else float((named.classes(train) == samples.y_train).mean()),
+        suspicious=None if train is None or samples.y_train is None else _suspicious(named, train, samples.y_train),
+        suspicious_validation=_suspicious(named, look.outputs, samples.y),
+        agreement=_agreement(named, samples.x, predicted, seed),
+        pruning=_pruning(named, samples) if pruning else None,
+        snapshots=(*before, Snapshot(epoch=epoch, layers=look.layers)),
+        not_finite=() if look.finite else _not_finite(probe, samples, look),
+        untrained=_untrained(probe),
+        largest_input=look.largest_input,
+        first_layer=probe.first_layer,
+        sums_to_one=named.shares,
+        takes_logits=_takes_logits(probe.model),
+        history=history,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Named:
+    """Which class a model names: by the largest output, or with one output by which side of `edge` it is on."""
+
+    probe: Probe
+    edge: float
+    shares: bool
+
+    @classmethod
+    def of(cls, probe: Probe, outputs: np.ndarray) -> _Named:
+        shares = are_shares(outputs)
+        return cls(probe, 0.5 if shares and not _takes_logits(probe.model) else 0.0, shares)
+
+    def classes(self, outputs: np.ndarray) -> np.ndarray:
+        if outputs.shape[1] == 1:
+            return (outputs[:, 0] > self.edge).astype(np.int64)
+        return np.asarray(np.nan_to_num(outputs, nan=-np.inf).argmax(1))
+
+    def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
+        return float((self.classes(self.probe.predict(x)) == y).mean())
+
+
+def _takes_logits(model: keras.Model) -> bool | None:
+    """Return whether the loss that a model was compiled with takes logits; None where that is not known."""
+    loss = getattr(model, "loss", None)
+    if loss in ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"):
+        return False
+    return getattr(loss, "from_logits", None)
+
+
+def _agreement(named: _Named, x: np.ndarray, predicted: np.ndarray, seed: int) -> float | None:
+    if not np.issubdtype(x.dtype, np.floating) and x.dtype != np.uint8:
+        return None  # numbers of words and texts know no small noise
+    noise = np.random.default_rng(seed).standard_normal(x.shape)
+    noisy = x + NOISE * float(np.std(x)) * noise
+    if x.dtype == np.uint8:
+        noisy = np.clip(np.round(noisy), 0, 255)
+    return float((named.classes(named.probe.predict(noisy.astype(x.dtype))) == predicted).mean())
+
+
+def _suspicious(named: _Named, outputs: np.ndarray, y: np.ndarray) -> float | None:
+    """Return the share of samples that a model is sure belong to another class (Northcutt et al. 2021).
+
+    Sure of class j: its share is at least the mean share that samples labelled j are given for it.
+    """
+    if not named.shares or outputs.shape[1] == 1:
+        return None
+    mean = np.array([outputs[y == j, j].mean() if (y == j).any() else np.inf for j in range(outputs.shape[1])])
+    sure = np.where(outputs >= mean, outputs, -1.0)
+    best = sure.argmax(1)
+    return float(((sure.max(1) > 0) & (best != y)).mean())
+
+
+def _pruning(named: _Named, samples: Samples) -> Pruning | None:
+    """Set the smallest weights to zero, in place, and put them back."""
+    kernels = [weight for weight in named.probe.model.weights if len(weight.shape) > 1]
+    if not kernels:
+        return None
+    values = [keras.ops.convert_to_numpy(weight).copy() for weight in kernels]
+    sizes = np.sort(np.concatenate([np.abs(value).ravel() for value in values]))
+
+    def accuracy_at(share: float) -> float:
+        edge = sizes[min(int(share * len(sizes)), len(sizes) - 1)]
+        for weight, value in zip(kernels, values, strict=True):
+            weight.assign(np.where(np.abs(value) < edge, 0, value))
+        return named.accuracy(samples.x, samples.y)
+
+    try:
+        return find_pruning(accuracy_at, named.accuracy(samples.x, samples.y), len(samples.y))
+    finally:
+        for weight, value in zip(kernels, values, strict=True):
+            weight.assign(value)
+
+
+def _not_finite(probe: Probe, samples: Samples, look: Look) -> tuple[str, ...]:
+    """Return the layers that give out values that are not finite, by an eager pass that looks at all of them."""
+    for start in range(0, len(samples.x), 64):
+        seen = record(probe.model, as_tensor(samples.x[start : start + 64]))
+        broken = [probe.graph.by_id[one.node].layer for one in seen.tensors if one.finite < 1]
+        if broken:
+            return tuple(dict.fromkeys(broken))
+    return tuple(layer.layer for layer in look.layers if layer.finite < 1)
+
+
+def _untrained(probe: Probe) -> tuple[str, ...]:
+    """Return the layers whose weights are as they were made: biases of exactly zero, kernels as they are drawn."""
+    found = []
+    for layer in probe.model._flatten_layers():
+        kernel, bias = getattr(layer, "kernel", None), getattr(layer, "bias", None)
+        drawn_by, started_as = getattr(layer, "kernel_initializer", None), getattr(layer, "bias_initializer", None)
+        name = probe.owners.get(id(kernel))
+        if name is None or bias is None or not isinstance(started_as, keras.initializers.Zeros):
+            continue
+        if not keras.ops.convert_to_numpy(bias).any() and _is_as_drawn(drawn_by, kernel):
+            found.append(name)
+    return tuple(found)
+
+
+def _is_as_drawn(initializer: Any, kernel: Any) -> bool:
+    """Tell whether a kernel's spread is within three standard errors of that with which its initializer draws."""
+    if not isinstance(initializer, keras.initializers.Initializer):
+        return False
+    fresh = type(initializer).from_config(initializer.get_config())
+    spread, expected = (float(keras.ops.convert_to_numpy(one).std()) for one in (kernel, fresh(kernel.shape)))
+    return abs(spread - expected) <= 3 * expected / math.sqrt(2 * math.prod(kernel.shape)) + 1e-12

@@ -1,0 +1,114 @@
+"""Which samples of a user's data the health of a model is looked at with."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from hpoviz.data.dataset import Dataset
+from hpoviz.data.splitting import sample_rows, split_rows
+from hpoviz.errors import DatasetError
+
+__all__ = ["Samples", "samples_of"]
+
+VALIDATION = 0.2
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Samples:
+    """Validation samples, as many training samples where there are some, and how many of each class there are.
+
+    Attributes
+    ----------
+    x, y : ndarray
+        Validation samples and their labels.
+    x_train, y_train : ndarray or None
+    class_counts : ndarray of int, (classes,)
+        Of all training samples; of the validation samples where there are no others.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    x_train: np.ndarray | None
+    y_train: np.ndarray | None
+    class_counts: np.ndarray
+
+    def check_classes(self, model: str, classes: int) -> None:
+        """Raise DatasetError for labels that are none of a model's classes."""
+        largest = max(int(self.y.max()), len(self.class_counts) - 1)
+        if largest >= classes:
+            raise DatasetError(
+                f"Labels must be from 0 to {classes - 1}, as {model!r} has {classes} classes. Got {largest}."
+            )
+
+
+def samples_of(data: Any, rows: int, seed: int) -> Samples:
+    """Choose at most `rows` validation and `rows` training samples, of all classes as they come.
+
+    Parameters
+    ----------
+    data : Dataset, or (x, y), or ((x_train, y_train), (x_val, y_val))
+    rows, seed : int
+
+    Raises
+    ------
+    DatasetError
+
+    Examples
+    --------
+    >>> found = samples_of((np.zeros((300, 4)), np.arange(300) % 3), 120, 0)
+    >>> found.x.shape, found.x_train, found.class_counts.tolist()
+    ((120, 4), None, [100, 100, 100])
+    """
+    if isinstance(data, Dataset):
+        train, val = split_rows(data.y, VALIDATION, seed, what="validation_fraction", groups=data.groups)
+        chosen, others = _some(data.x, data.y, rows, seed, val), _some(data.x, data.y, rows, seed, train)
+        return Samples(*chosen, *others, np.bincount(data.y[train]))
+    try:
+        first, second = data
+    except (TypeError, ValueError):
+        raise DatasetError(
+            f"data must be a Dataset, (x, y), or ((x_train, y_train), (x_val, y_val)). Got {type(data).__name__}."
+        ) from None
+    if _is_pair(first) and _is_pair(second):
+        chosen, others = _some(second[0], second[1], rows, seed), _some(first[0], first[1], rows, seed)
+        return Samples(*chosen, *others, np.bincount(_labels(first[1])))
+    chosen = _some(first, second, rows, seed)
+    return Samples(*chosen, None, None, np.bincount(_labels(second)))
+
+
+def _is_pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2
+
+
+def _some(x: Any, y: Any, count: int, seed: int, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """Return some samples with their labels, of all or of those in some rows."""
+    labels = _labels(y)
+    if isinstance(x, dict) or (isinstance(x, list | tuple) and len(x) != len(labels)):
+        raise DatasetError("x must be one array: models with several inputs cannot be analysed yet.")
+    if not len(labels) or len(x) != len(labels):
+        raise DatasetError(
+            f"data must hold a label for each sample, and some. Got {len(x)} samples, {len(labels)} labels."
+        )
+    rows = np.arange(len(labels)) if among is None else among
+    if len(rows) > count:
+        rows = np.sort(rows[sample_rows(labels[rows], count, seed)])
+    return np.asarray(x)[rows], labels[rows]
+
+
+def _labels(y: Any) -> np.ndarray:
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1 or not (np.issubdtype(labels.dtype, np.number) or labels.dtype == bool):
+        raise DatasetError(
+            f"Labels must be whole numbers from 0, one a sample. Got {labels.dtype} of shape {labels.shape}."
+        )
+    whole = labels.astype(np.int64)
+    if (whole != labels).any() or (whole < 0).any():
+        raise DatasetError(
+            "Labels must be whole numbers from 0: this looks like a regression, and health is for classifiers."
+        )
+    return whole
