@@ -5,14 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hpoviz.errors import ConfigError, nearest
+from hpoviz.health.metric import LEAST_EPOCHS
+from hpoviz.health.weights import OBJECTIVES, Scoring, scoring_problems
+from hpoviz.results import BEST, ONE_SE_HEALTHIEST
 
-__all__ = ["OBJECTIVES", "OptimizationConfig", "OptimizationRequest", "check_count"]
+__all__ = ["OptimizationConfig", "OptimizationRequest", "check_count"]
 
-OBJECTIVES = ("accuracy",)
+SELECTIONS = (BEST, ONE_SE_HEALTHIEST)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -31,6 +34,9 @@ class OptimizationConfig:
         So many trials are proposed at random, and none is pruned before as many have finished.
     keep_models : {"all", "best"}
         Which trials' ``.keras`` files stay on disk.
+    health_monitoring_frequency : int
+        A trial's hidden layers are looked at before training, after every so many epochs and at the end, when its
+        health is measured. 0: never, and trials have no health.
 
     Raises
     ------
@@ -48,6 +54,7 @@ class OptimizationConfig:
     early_stopping_patience: int | None = 6
     startup_trials: int = 8
     keep_models: str = "all"
+    health_monitoring_frequency: int = 1
 
     def __post_init__(self) -> None:
         _raise_all(self._problems())
@@ -58,6 +65,7 @@ class OptimizationConfig:
         yield from _whole("early_stopping_patience", self.early_stopping_patience, least=1, optional=True)
         yield from _whole("startup_trials", self.startup_trials, least=1)
         yield from _one_of("keep_models", self.keep_models, ("all", "best"))
+        yield from _whole("health_monitoring_frequency", self.health_monitoring_frequency, least=0)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,8 +76,15 @@ class OptimizationRequest:
     ----------
     trials : int
         How many models to try.
-    objective : {"accuracy"}
-        What is maximised: ``"accuracy"`` is the accuracy on validation data, in [0, 1].
+    objective : {"accuracy", "health", "pareto"}
+        What is maximised. ``"accuracy"``: the accuracy on validation data, in [0, 1]. ``"health"``: a weighted mean of
+        it and the overall health. ``"pareto"``: accuracy and health, with as few weights as may be, none of them
+        before the others; nothing is pruned, and `Optimizer.pareto_front` shows the trials that no other one beats.
+    weights : mapping of str to float, optional
+        For the health objective: of ``accuracy`` (0.7) and ``health`` (0.3), and of the six health metrics in it.
+    select : {"best", "one_se_healthiest"}
+        Which trial is the best one: that of highest score, or the healthiest of those whose accuracy is within one
+        standard error of the highest.
     seed : int, optional
         Makes a search repeatable (exactly so with one worker). None draws one; it is recorded.
     epochs : int or (int, int), optional
@@ -122,6 +137,8 @@ class OptimizationRequest:
 
     trials: int = 50
     objective: str = "accuracy"
+    weights: Mapping[str, float] | None = None
+    select: str = BEST
     seed: int | None = None
     epochs: int | tuple[int, int] | None = None
     search_space: Any = None
@@ -161,6 +178,8 @@ class OptimizationRequest:
     def _problems(self) -> Iterator[str]:
         yield from _whole("trials", self.trials, least=1)
         yield from _one_of("objective", self.objective, OBJECTIVES)
+        yield from scoring_problems(self.objective, self.weights)
+        yield from self._health_problems()
         yield from _whole("seed", self.seed, least=0, most=2**32 - 1, optional=True)
         yield from self._epochs_problems()
         yield from self._model_problems()
@@ -172,6 +191,29 @@ class OptimizationRequest:
         yield from _positive("max_trial_minutes", self.max_trial_minutes, optional=True)
         yield from _instance("run_dir", self.run_dir, (str, os.PathLike, type(None)), "a path")
         yield from _instance("config", self.config, OptimizationConfig, "an hpoviz.OptimizationConfig")
+
+    @property
+    def scoring(self) -> Scoring:
+        """What is maximised, with its weights."""
+        return Scoring.of(self.objective, self.weights)
+
+    def _health_problems(self) -> Iterator[str]:
+        yield from _one_of("select", self.select, SELECTIONS)
+        config: Any = self.config
+        if not isinstance(config, OptimizationConfig):
+            return
+        if config.health_monitoring_frequency == 0 and (self.objective != "accuracy" or self.select != BEST):
+            wish = f"objective={self.objective!r}" if self.objective != "accuracy" else f"select={self.select!r}"
+            yield f"{wish} needs the health of trials: health_monitoring_frequency must be at least 1. Got 0."
+        if self.select != BEST and config.keep_models == "best":
+            yield f"select={self.select!r} may choose any trial, so keep_models must be 'all'. Got 'best'."
+        patience = config.early_stopping_patience
+        if self.objective != "accuracy" and isinstance(patience, int) and patience < LEAST_EPOCHS - 1:
+            yield (
+                f"objective={self.objective!r} needs trials of at least {LEAST_EPOCHS} epochs, as the stability of "
+                f"shorter ones cannot be known: early_stopping_patience must be at least {LEAST_EPOCHS - 1} (or None). "
+                f"Got {patience}."
+            )
 
     def _model_problems(self) -> Iterator[str]:
         if self.build_model is not None:

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpoviz.errors import BackendProtocol
-from hpoviz.results import SEARCH
+from hpoviz.results import BEST, SEARCH
 
 __all__ = [
     "EVENT_TYPES",
@@ -22,6 +22,7 @@ __all__ = [
     "BestChanged",
     "EpochEnded",
     "Event",
+    "HealthMeasured",
     "JobStarted",
     "ModelBuilt",
     "PhaseChanged",
@@ -96,11 +97,16 @@ class TrialEvent(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class RunStarted(Event):
-    """A call of ``start`` or ``run``: how many trials are wanted in all, on how many slots."""
+    """A call of ``start`` or ``run``: how many trials are wanted in all, on how many slots.
+
+    `select` says which trial is the best one, with accuracies of so many `validation_rows`.
+    """
 
     trials: int
     slots: int
     objective: str
+    select: str = BEST
+    validation_rows: int = 1
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -208,6 +214,14 @@ class EpochEnded(TrialEvent):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class HealthMeasured(TrialEvent):
+    """A look at the hidden layers after `epoch` epochs, 0 before training: for each the fields of a LayerLook."""
+
+    epoch: int
+    layers: Sequence[Mapping[str, Any]]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerLost(TrialEvent):
     """The worker died with this attempt in hand; the trial goes to a fresh worker or fails."""
 
@@ -226,7 +240,11 @@ class TerminalEvent(TrialEvent):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class TrialFinished(TerminalEvent):
-    """A trained, saved model. ``score`` is what the search maximises; without validation data both are None."""
+    """A trained, saved model. ``score`` is what the search maximises; without validation data both are None.
+
+    ``health``: the overall health; ``metrics``: that of each metric, by name; None where they are not known, as
+    ``no_health`` says. ``objectives``: what a search for several objectives maximises.
+    """
 
     score: float | None
     accuracy: float | None
@@ -234,6 +252,10 @@ class TrialFinished(TerminalEvent):
     best_epoch: int
     epochs: int
     model_sha256: str
+    health: float | None = None
+    metrics: Mapping[str, float | None] | None = None
+    no_health: str | None = None
+    objectives: Sequence[float] | None = None
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -300,6 +322,7 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ModelBuilt,
         BatchProgress,
         EpochEnded,
+        HealthMeasured,
         WorkerLost,
         TrialFinished,
         TrialPruned,

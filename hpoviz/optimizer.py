@@ -17,9 +17,10 @@ from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError
 from hpoviz.events import TrialPlanned
+from hpoviz.health.weights import Scoring
 from hpoviz.plugins import load_plugin
 from hpoviz.progress import ProgressView, TrialTable, duration, seconds_left, size
-from hpoviz.results import BASELINE, DEFAULTS, FINISHED, WARM_START, RunStatus
+from hpoviz.results import BASELINE, BEST, DEFAULTS, FINISHED, WARM_START, RunStatus
 from hpoviz.run_jobs import RunJobs
 from hpoviz.run_record import Missing, data_record, execution_record, request_record
 from hpoviz.running.estimate import Estimate
@@ -43,7 +44,7 @@ class Optimizer(RunJobs):
     data : Dataset or str
         What to classify; a string names a data set for `hpoviz.load_dataset`.
     **settings
-        The fields of `hpoviz.OptimizationRequest`, described there: trials, objective, seed, epochs,
+        The fields of `hpoviz.OptimizationRequest`, described there: trials, objective, weights, select, seed, epochs,
         search_space, architecture, build_model, callbacks, backend, workers, sampler, pruner, validation_fraction,
         max_parameters, max_trial_minutes, run_dir, config.
 
@@ -247,7 +248,9 @@ class Optimizer(RunJobs):
             ("data", f"{self.data.name}: {len(split.x_train)} training, {len(split.x_val)} validation samples"),
             ("test set", f"{len(self.data.x_test)} samples, {self.data.test_origin}; for evaluate() only"),
             ("trials", str(self._wanted)),
-            ("objective", f"{request.objective} on the validation samples"),
+            ("objective", f"{request.objective}: {request.scoring.describe()}"),
+            ("health", _looks(request.config.health_monitoring_frequency)),
+            ("selects", _selects(request.select)),
             ("architecture", self._problem.describe_architecture()),
             ("backend", self._backend.describe()),
             ("sampler", str(request.sampler)),
@@ -318,7 +321,7 @@ class Optimizer(RunJobs):
             "run": self._folder.name,
             "data": data_record(self.data, self._problem.split),
             "objective": request.objective,
-            "weights": {"accuracy": 1.0},
+            "weights": _weights(request.scoring),
             "architecture": self._problem.architecture,
             "seed": self.seed,
             "search_space": self._problem.space.describe(),
@@ -371,6 +374,23 @@ def _dataset(data: Any) -> Dataset:
             "Make one with hpoviz.Dataset.from_arrays(x, y)."
         )
     return data
+
+
+def _weights(scoring: Scoring) -> dict[str, float]:
+    if scoring.objective == "accuracy":
+        return {"accuracy": 1.0}
+    parts = {"accuracy": scoring.accuracy, "health": scoring.health} if scoring.objective == "health" else {}
+    return {**parts, **scoring.metrics}
+
+
+def _looks(frequency: int) -> str:
+    if not frequency:
+        return "not measured"
+    return f"measured after {'every epoch' if frequency == 1 else f'every {frequency} epochs'} and at the end"
+
+
+def _selects(select: str) -> str:
+    return "the highest score" if select == BEST else "the healthiest within one standard error of the best accuracy"
 
 
 def _backend(request: OptimizationRequest) -> Backend:

@@ -16,6 +16,7 @@ __all__ = [
     "TrialTable",
     "duration",
     "progress_lines",
+    "score_text",
     "seconds_left",
     "size",
     "table_lines",
@@ -26,7 +27,7 @@ __all__ = [
 STATES = ("finished", "pruned", "failed", "infeasible", "cancelled")
 # Shown first where they differ, as they tell most about a model; the others follow in their own order.
 TELLING = ("learning_rate", "optimizer", "num_layers_conv", "filters", "activation")
-COLUMNS_ALWAYS = ("number", "state", "score", "weights", "epochs", "seconds")
+COLUMNS_ALWAYS = ("number", "state", "score", "health", "weights", "epochs", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,7 +77,7 @@ class ProgressView:
             ended=ended,
             wanted=state.wanted,
             counts=tuple((name, counts[name]) for name in STATES if counts[name]),
-            best="" if best is None else f"best accuracy {best.accuracy:.4f} (trial {best.number})",
+            best="" if best is None else f"best {score_text(best)} (trial {best.number})",
             time=_time(state),
             slots=tuple(_slot_view(index, slot) for index, slot in sorted(state.slots.items())),
             ending=state.finished_reason or "",
@@ -155,7 +156,7 @@ def trial_line(trial: TrialResult) -> str:
         title = trial.origin
     parts = [f"{title}: {trial.state}"]
     if trial.score is not None:
-        parts.append(f"accuracy {trial.score:.4f}")
+        parts.append(score_text(trial))
     if trial.parameters is not None:
         parts.append(f"{trial.parameters:,} weights")
     if trial.seconds is not None:
@@ -163,6 +164,22 @@ def trial_line(trial: TrialResult) -> str:
     if trial.reason:
         parts.append(trial.reason.splitlines()[0])
     return ", ".join(parts)
+
+
+def score_text(trial: TrialResult) -> str:
+    """Say the score of a trial: its accuracy, or beside it what a score of accuracy and health is made of.
+
+    Examples
+    --------
+    >>> options = {"trial_id": 0, "params": {}, "seed": 0}
+    >>> score_text(TrialResult(score=0.9, accuracy=0.9, health=0.5, **options))
+    'accuracy 0.9000'
+    >>> score_text(TrialResult(score=0.78, accuracy=0.9, health=0.5, **options))
+    'score 0.7800 (accuracy 0.9000, health 0.50)'
+    """
+    if trial.accuracy is None or trial.health is None or trial.score == trial.accuracy:
+        return f"accuracy {trial.score:.4f}"
+    return f"score {trial.score:.4f} (accuracy {trial.accuracy:.4f}, health {trial.health:.2f})"
 
 
 def _fraction(slot: Slot) -> float:
@@ -240,6 +257,7 @@ def _cells(trial: TrialResult) -> tuple[str, ...]:
         str(trial.number) if trial.origin in (SEARCH, *PLANNED) else trial.origin,
         f"{trial.state} ({trial.origin})" if trial.origin in PLANNED else trial.state,
         "" if trial.score is None else f"{trial.score:.4f}",
+        "" if trial.health is None else f"{trial.health:.2f}",
         "" if trial.parameters is None else f"{trial.parameters:,}",
         str(len(trial.history) or ""),
         "" if trial.seconds is None else f"{trial.seconds:.1f}",

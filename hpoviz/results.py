@@ -8,11 +8,13 @@ from typing import Any
 
 __all__ = [
     "BASELINE",
+    "BEST",
     "CANCELLED",
     "DEFAULTS",
     "FAILED",
     "FINISHED",
     "INFEASIBLE",
+    "ONE_SE_HEALTHIEST",
     "PLANNED",
     "PRUNED",
     "RUNNING",
@@ -26,6 +28,7 @@ __all__ = [
 
 SEARCH, DEFAULTS, BASELINE, WARM_START = "search", "defaults", "baseline", "warm start"  # where parameters come from
 PLANNED = (DEFAULTS, BASELINE, WARM_START)
+BEST, ONE_SE_HEALTHIEST = "best", "one_se_healthiest"  # which trial a search selects
 RUNNING, FINISHED, PRUNED = "running", "finished", "pruned"
 FAILED, INFEASIBLE, CANCELLED = "failed", "infeasible", "cancelled"
 
@@ -68,6 +71,11 @@ class TrialResult:
         What the search maximises; of a pruned trial the best so far.
     accuracy, loss : float or None
         On validation data, of the weights that were kept; the loss with its L2 penalty.
+    health : float or None
+        Overall health, in [0, 1], by the weights of the search.
+    metrics : mapping of str to float or None
+        The six health metrics by name; empty where health was not measured, as `no_health` says.
+    no_health : str or None
     best_epoch : int or None
         The epoch (from 1) whose weights were kept.
     parameters : int or None
@@ -91,6 +99,9 @@ class TrialResult:
     score: float | None = None
     accuracy: float | None = None
     loss: float | None = None
+    health: float | None = None
+    metrics: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
+    no_health: str | None = None
     best_epoch: int | None = None
     parameters: int | None = None
     trained_by: str | None = None

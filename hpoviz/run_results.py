@@ -13,8 +13,9 @@ import pandas as pd
 
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
-from hpoviz.errors import ExportError, StoreError
+from hpoviz.errors import ConfigError, ExportError, StoreError
 from hpoviz.events import TestEvaluated
+from hpoviz.health.metric import METRICS
 from hpoviz.models.model_config import ModelConfig
 from hpoviz.models.saved_model import load_model
 from hpoviz.models.trial_model import TrialModel
@@ -22,6 +23,7 @@ from hpoviz.models.user_model import as_probabilities
 from hpoviz.results import TestScore, TrialResult
 from hpoviz.running.jobs import FinalModel
 from hpoviz.running.search_problem import SearchProblem
+from hpoviz.selection import pareto_front
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState
@@ -41,6 +43,7 @@ RESULT_COLUMNS = (
     "score",
     "accuracy",
     "loss",
+    "health",
     "parameters",
     "best_epoch",
     "seconds",
@@ -76,31 +79,47 @@ class RunResults(abc.ABC):
         """One row an ended trial, by number.
 
         Columns: number, state, origin (search, defaults, baseline or warm start), score, accuracy and loss (on
-        validation data, of the weights kept), parameters (how many weights), best_epoch, seconds, reason, and
-        ``params_…`` for every hyperparameter.
+        validation data, of the weights kept), health (overall), parameters (how many weights), best_epoch, seconds,
+        reason, ``health_…`` for each health metric, and ``params_…`` for every hyperparameter.
         """
         ended = self._ended()
         rows = [
             {name: getattr(trial, name) for name in RESULT_COLUMNS}
+            | {f"health_{name}": trial.metrics.get(name) for name in METRICS}
             | {f"params_{name}": value for name, value in trial.params.items()}
             for trial in ended
         ]
         params = dict.fromkeys([*self._problem.space.parameters, *(name for trial in ended for name in trial.params)])
-        columns = [*RESULT_COLUMNS, *(f"params_{name}" for name in params)]
+        measured = [f"health_{name}" for name in METRICS]
+        columns = [*RESULT_COLUMNS, *measured, *(f"params_{name}" for name in params)]
         frame = pd.DataFrame(rows, columns=columns)
-        numbers = dict.fromkeys(("score", "accuracy", "loss", "seconds"), "float64")
+        numbers = dict.fromkeys(("score", "accuracy", "loss", "health", "seconds", *measured), "float64")
         return frame.astype(numbers | {"parameters": "Int64", "best_epoch": "Int64", "number": "int64"})
 
     @property
     def trials(self) -> TrialList:
         """The ended trials; ``opt.trials[3]`` is the one with number 3."""
-        return TrialList([Trial(result, self._trial_folder(result)) for result in self._ended()])
+        return TrialList([self._trial(result) for result in self._ended()])
 
     @property
     def best_trial(self) -> Trial:
-        """The finished trial of highest score; StoreError if none has finished."""
-        best = self._best()
-        return Trial(best, self._trial_folder(best))
+        """The finished trial that `select` chooses, by default the highest score; StoreError if none has finished."""
+        return self._trial(self._best())
+
+    def pareto_front(self) -> pd.DataFrame:
+        """Return the rows of `results` that no other trial beats in accuracy, health and number of weights at once.
+
+        The most accurate comes first.
+
+        Raises
+        ------
+        ConfigError
+            Health was not measured.
+        """
+        if not self.request.config.health_monitoring_frequency:
+            raise ConfigError("There is no health to compare: it needs health_monitoring_frequency of at least 1.")
+        numbers = [trial.number for trial in pareto_front(self._ended())]
+        return self.results.set_index("number", drop=False).loc[numbers].reset_index(drop=True)
 
     @property
     def best_params(self) -> dict[str, Any]:
@@ -221,6 +240,9 @@ class RunResults(abc.ABC):
 
     def _best_config(self) -> TrialModel:
         return self._problem.family.from_dict(self._best().params)
+
+    def _trial(self, result: TrialResult) -> Trial:
+        return Trial(result, self._trial_folder(result), self.request.scoring.metrics)
 
     def _trial_folder(self, result: TrialResult) -> Path:
         return trial_path(self._folder, result.trial_id)

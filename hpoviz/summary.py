@@ -54,9 +54,15 @@ def _what_won(trials: Sequence[TrialResult], best: TrialResult) -> str:
     baselines = [trial for trial in trials if trial.origin == BASELINE and trial.score is not None]
     beside = "" if not baselines else f", {_beside(best, max(baselines, key=lambda trial: trial.score or 0))}"
     return (
-        f"Trial {best.number} won with a validation accuracy of {best.score:.4f} (median of {len(scores)} finished: "
+        f"Trial {best.number} won with {_what_of(best)} (median of {len(scores)} finished: "
         f"{statistics.median(scores):.4f}{beside}) and {best.parameters or 0:,} weights: {shown}."
     )
+
+
+def _what_of(best: TrialResult) -> str:
+    if best.health is None or best.score == best.accuracy:
+        return f"a validation accuracy of {best.score:.4f}"
+    return f"a score of {best.score:.4f}, validation accuracy {best.accuracy or 0:.4f} and health {best.health:.2f}"
 
 
 def _beside(best: TrialResult, baseline: TrialResult) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
@@ -11,6 +12,10 @@ import pandas as pd
 
 from hpoviz import _html
 from hpoviz.errors import StoreError
+from hpoviz.health.assessment import assess
+from hpoviz.health.observation import Observation
+from hpoviz.health.report import HealthReport
+from hpoviz.health.weights import CLASSIC_WEIGHTS
 from hpoviz.models.saved_model import load_model
 from hpoviz.progress import trial_line
 from hpoviz.results import FINISHED, Epoch, TrialResult
@@ -31,9 +36,9 @@ class Trial:
         number, state, origin, score, accuracy, loss, params, parameters, seconds, reason, seed…
     """
 
-    def __init__(self, result: TrialResult, folder: Path) -> None:
+    def __init__(self, result: TrialResult, folder: Path, weights: Mapping[str, float] = CLASSIC_WEIGHTS) -> None:
         self.result = result
-        self._folder = folder
+        self._folder, self._weights = folder, weights
 
     @property
     def number(self) -> int:
@@ -65,6 +70,24 @@ class Trial:
     def reason(self) -> str | None:
         """Why it did not finish."""
         return self.result.reason
+
+    @property
+    def health(self) -> HealthReport:
+        """The health of its model: six metrics, findings by layer, what to do.
+
+        Raises
+        ------
+        StoreError
+            It was not measured, or its file is gone.
+        """
+        path = self._folder / "health.json"
+        if not path.is_file():
+            why = self.result.no_health or (
+                f"the trial is {self.state}" if self.state != FINISHED else "it was not measured"
+            )
+            raise StoreError(f"Trial {self.number} has no health: {why}.")
+        seen = Observation.from_dict(json.loads(path.read_text("utf-8")))
+        return assess(seen, weights=self._weights, seconds=0.0)
 
     @property
     def history(self) -> pd.DataFrame:
@@ -110,7 +133,9 @@ class Trial:
         return f"<{trial_line(self.result)}>"
 
     def _repr_html_(self) -> str:
-        facts = [(name, _cell(getattr(self.result, name))) for name in ("state", "score", "loss", "best_epoch")]
+        facts = [
+            (name, _cell(getattr(self.result, name))) for name in ("state", "score", "loss", "health", "best_epoch")
+        ]
         facts += [("weights", _cell(self.result.parameters)), ("seconds", _cell(self.result.seconds))]
         facts += [("reason", self.reason)] if self.reason else []
         facts += [(name, _cell(value)) for name, value in self.params.items()]

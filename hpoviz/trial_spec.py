@@ -43,6 +43,10 @@ class TrialSpec:
         A larger model is not trained.
     max_trial_minutes : float or None
         A trial that takes longer, building included, is stopped.
+    health_every : int
+        The hidden layers are looked at after every so many epochs, and the health is measured; 0 for neither.
+    scoring : mapping or None
+        The fields of `Scoring`, by which the score is made of accuracy and health. None: the score is the accuracy.
 
     Examples
     --------
@@ -62,6 +66,8 @@ class TrialSpec:
     early_stopping_patience: int | None = None
     max_parameters: int | None = None
     max_trial_minutes: float | None = None
+    health_every: int = 0
+    scoring: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:
         """Return the spec as one line of JSON."""

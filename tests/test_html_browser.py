@@ -8,7 +8,8 @@ import hpoviz
 from hpoviz import _html
 from hpoviz.events import BatchProgress, PhaseChanged, RunStarted, TrialFailed, TrialFinished, TrialStarted
 from hpoviz.health.metric import METRICS, LayerScore, Metric
-from hpoviz.health.report import CLASSIC_WEIGHTS, Finding, HealthReport
+from hpoviz.health.report import Finding, HealthReport
+from hpoviz.health.weights import CLASSIC_WEIGHTS
 from hpoviz.models.cnn import CnnConfig
 from hpoviz.progress import ProgressView, TrialTable
 from hpoviz.store.run_state import RunState

@@ -15,8 +15,9 @@ from hpoviz.health.metric import LEAST_ROWS
 from hpoviz.health.observation import Observation
 from hpoviz.health.observing import observe
 from hpoviz.health.probe import Probe
-from hpoviz.health.report import HealthReport, checked_weights
-from hpoviz.health.samples import samples_of
+from hpoviz.health.report import HealthReport
+from hpoviz.health.samples import ROWS, samples_of
+from hpoviz.health.weights import checked_weights
 
 __all__ = ["HealthAnalyzer", "diagnose"]
 
@@ -51,7 +52,7 @@ class HealthAnalyzer:
     """
 
     def __init__(
-        self, *, weights: Mapping[str, float] | None = None, rows: int = 512, seed: int = 0, pruning: bool = True
+        self, *, weights: Mapping[str, float] | None = None, rows: int = ROWS, seed: int = 0, pruning: bool = True
     ) -> None:
         if isinstance(rows, bool) or not isinstance(rows, int) or rows < LEAST_ROWS:
             raise ConfigError(f"rows must be a whole number of at least {LEAST_ROWS}. Got {rows!r}.")

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import keras
 
 from hpoviz.errors import ConfigError
-from hpoviz.health.health_analyzer import HealthAnalyzer
-from hpoviz.health.observation import Snapshot
+from hpoviz.health.assessment import assess
+from hpoviz.health.history import curves_of
+from hpoviz.health.observation import Observation, Snapshot
+from hpoviz.health.observing import observe
 from hpoviz.health.probe import BATCH, Probe
 from hpoviz.health.report import HealthReport
-from hpoviz.health.samples import samples_of
+from hpoviz.health.samples import ROWS, samples_of
+from hpoviz.health.weights import CLASSIC_WEIGHTS
 
 __all__ = ["HealthCallback"]
 
@@ -62,18 +66,25 @@ class HealthCallback(keras.callbacks.Callback):  # type: ignore[misc]
         super().__init__()
         if isinstance(every, bool) or not isinstance(every, int) or every < 1:
             raise ConfigError(f"every must be a whole number of at least 1. Got {every!r}.")
-        self._samples = samples_of(data, BATCH, seed)
-        self._data, self._every, self._seed = data, every, seed
+        self._samples = samples_of(data, ROWS, seed)
+        self._every, self._seed = every, seed
         self._probe: Probe | None = None
         self.snapshots: list[Snapshot] = []
         self.history: dict[str, list[float]] = {}
 
     @property
     def report(self) -> HealthReport:
-        """The health of the trained model."""
-        if not self.snapshots:
+        """The health of the model as it is now, by the classic weights."""
+        began = time.perf_counter()
+        seen = self.observe()
+        return assess(seen, weights=CLASSIC_WEIGHTS, seconds=time.perf_counter() - began)
+
+    def observe(self) -> Observation:
+        """Return what the health of the model as it is now is computed from: plain numbers that can be kept as JSON."""
+        if self._probe is None:
             raise ConfigError("Nothing was trained yet: give this callback to model.fit(…, callbacks=[…]) first.")
-        return HealthAnalyzer(seed=self._seed).analyze(self.model, self._data, self)
+        curves = curves_of(self.history)
+        return observe(self._probe, self._samples, history=curves, earlier=self.snapshots, seed=self._seed)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Look at the model before it is trained."""
@@ -92,4 +103,5 @@ class HealthCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _look(self, epoch: int) -> None:
         assert self._probe is not None
-        self.snapshots.append(Snapshot(epoch=epoch, layers=self._probe.look(self._samples.x).layers))
+        x = self._samples.x
+        self.snapshots.append(Snapshot(epoch=epoch, layers=self._probe.look(x[:: -(-len(x) // BATCH)]).layers))

@@ -85,20 +85,24 @@ def gradient_health(snapshots: Sequence[Snapshot]) -> Metric:
     if blocked is not None:
         return Metric(name=name, value=0.0, reason=f"No gradient reaches {blocked.layer}.", layers=_flow(seen[-1]))
     saturated = {layer.layer: layer.saturated for layer in seen[-1] if layer.saturated is not None}
-    if len(seen[-1]) < 2:
-        reason = "There is one hidden layer: nothing lies between the first and the last."
-        return Metric(name=name, value=None, reason=reason, saturated=saturated)
     ratios = [math.log10(layers[0].gradient_norm / layers[-1].gradient_norm) for layers in seen]
     worst = min(ratios, key=_flow_score)
     stuck = max(saturated.values(), default=0.0)
     return Metric(
         name=name,
         value=_flow_score(worst) * (1 - stuck),
-        reason=None if len(ratios) > 1 else "Only the trained model was looked at: what vanished earlier is not seen.",
+        reason=_caveat(len(ratios), len(seen[-1])),
         layers=_flow(seen[ratios.index(worst)]),
         evidence={"log10_ratio": worst, "saturated": stuck, "snapshots": len(ratios)},
         saturated=saturated,
     )
+
+
+def _caveat(snapshots: int, layers: int) -> str | None:
+    """Say what there is to know of the value."""
+    if layers == 1:
+        return "There is one hidden layer: only its saturation counts, as nothing lies between the first and the last."
+    return None if snapshots > 1 else "Only the trained model was looked at: what vanished earlier is not seen."
 
 
 def _flow_score(ratio: float) -> float:

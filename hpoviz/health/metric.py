@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 
 __all__ = [
     "EXPLANATIONS",
+    "LEAST_EPOCHS",
+    "LEAST_OF_CLASS",
     "LEAST_ROWS",
     "METRICS",
     "LayerScore",
@@ -40,6 +42,8 @@ EXPLANATIONS = {
     "training data, and on slightly changed samples as on clean ones.",
 }
 LEAST_ROWS = 100  # fewer samples say too little
+LEAST_EPOCHS = 5  # fewer say nothing of stability
+LEAST_OF_CLASS = 10  # fewer say nothing of a class
 Z95 = 1.959964
 
 

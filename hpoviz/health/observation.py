@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -53,8 +54,12 @@ class Snapshot:
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Snapshot:
-        """Read what ``dataclasses.asdict`` wrote."""
-        return cls(epoch=record["epoch"], layers=tuple(LayerLook(**layer) for layer in record["layers"]))
+        """Read what ``dataclasses.asdict`` wrote; a norm that is not a number in JSON is not finite."""
+        layers = (
+            layer | {"gradient_norm": math.nan if layer["gradient_norm"] is None else layer["gradient_norm"]}
+            for layer in record["layers"]
+        )
+        return cls(epoch=record["epoch"], layers=tuple(LayerLook(**layer) for layer in layers))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -49,7 +49,7 @@ def observe(
     look = probe.look(samples.x)
     named = _Named.of(probe, look.outputs)
     predicted = named.classes(look.outputs)
-    train = None if samples.x_train is None else probe.predict(samples.x_train)
+    train = None if samples.x_train is None else probe.look(samples.x_train).outputs
     epoch = len(history.get("loss", ())) or (earlier[-1].epoch if earlier else 0)
     before = [snapshot for snapshot in earlier if snapshot.epoch < epoch]
     return Observation(
@@ -111,7 +111,7 @@ def _agreement(named: _Named, x: np.ndarray, predicted: np.ndarray, seed: int) -
     noisy = x + NOISE * float(np.std(x)) * noise
     if x.dtype == np.uint8:
         noisy = np.clip(np.round(noisy), 0, 255)
-    return float((named.classes(named.probe.predict(noisy.astype(x.dtype))) == predicted).mean())
+    return float((named.classes(named.probe.look(noisy.astype(x.dtype)).outputs) == predicted).mean())
 
 
 def _suspicious(named: _Named, outputs: np.ndarray, y: np.ndarray) -> float | None:

@@ -7,12 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from hpoviz.health.metric import LEAST_ROWS, Metric, clip, wilson
+from hpoviz.health.metric import LEAST_OF_CLASS, LEAST_ROWS, Metric, clip, wilson
 from hpoviz.health.observation import Pruning
 
 __all__ = ["accuracy_consistency", "find_pruning", "parameter_efficiency"]
 
-LEAST_OF_CLASS = 10
 WIDEST_GAP = 0.2  # between training and validation accuracy
 PRUNINGS, MOST_HALVINGS = 7, 10  # looks, for a kept share between 1 and 2 to the -10
 
@@ -125,7 +124,7 @@ def parameter_efficiency(pruning: Pruning | None, rows: int, chance: float) -> M
     if rows < LEAST_ROWS:
         return Metric(name=name, value=None, reason=f"{rows} samples are too few: {LEAST_ROWS} are needed.")
     if wilson(pruning.accuracy * rows, rows)[0] <= chance:
-        return Metric(name=name, value=None, reason="The model is not better than chance, so no weight is needed.")
+        return Metric(name=name, value=0.0, reason="The model is not better than chance: no weight is of any use.")
     return Metric(
         name=name,
         value=1 - pruning.prunable,

@@ -10,22 +10,14 @@ from typing import Any
 import pandas as pd
 
 from hpoviz import _html
-from hpoviz.errors import ConfigError, nearest
+from hpoviz.errors import nearest
 from hpoviz.health.metric import EXPLANATIONS, METRICS, Metric
 
-__all__ = ["CLASSIC_WEIGHTS", "Finding", "HealthReport", "checked_weights", "in_words"]
+__all__ = ["Finding", "HealthReport", "in_words", "without_infinities"]
 
 VERSION = 1
 HEALTHY, WATCHED = 0.8, 0.5  # from where on a value is called so
 LEAST_METRICS = 3  # with fewer there is no overall health
-CLASSIC_WEIGHTS: Mapping[str, float] = {
-    "neuron_utilization": 0.25,
-    "parameter_efficiency": 0.15,
-    "training_stability": 0.20,
-    "gradient_health": 0.15,
-    "convergence_quality": 0.15,
-    "accuracy_consistency": 0.10,
-}
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -135,7 +127,7 @@ class HealthReport:
 
     def to_json(self) -> str:
         """Return `to_dict` as text; numbers that are not finite as null."""
-        return json.dumps(_finite(self.to_dict()), ensure_ascii=False, allow_nan=False)
+        return json.dumps(without_infinities(self.to_dict()), ensure_ascii=False, allow_nan=False)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each metric: value, interval, weight, reason, worst layer."""
@@ -213,42 +205,16 @@ def in_words(value: float | None) -> str:
     return "healthy" if value >= HEALTHY else "to be watched" if value >= WATCHED else "ill"
 
 
-def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
-    """Return the weight of every metric; those that are not named have weight 0, all are the classic ones by default.
-
-    Raises
-    ------
-    ConfigError
-        Unknown metrics, negative weights, or all zero.
-    """
-    if weights is None:
-        return dict(CLASSIC_WEIGHTS)
-    problems = [
-        f"There is no health metric {name!r}.{nearest(name, METRICS)} Metrics: {', '.join(METRICS)}."
-        for name in weights
-        if name not in METRICS
-    ]
-    problems += [
-        f"The weight of {name} must be a number of at least 0. Got {value!r}."
-        for name, value in weights.items()
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf")
-    ]
-    if not problems and not any(weights.values()):
-        problems = ["At least one health metric must have a weight above 0."]
-    if problems:
-        raise ConfigError("\n".join(problems))
-    return {name: float(weights.get(name, 0.0)) for name in METRICS}
-
-
 def _numbers(evidence: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in evidence.items())
 
 
-def _finite(value: Any) -> Any:
+def without_infinities(value: Any) -> Any:
+    """Return JSON values with null for numbers that are not finite."""
     if isinstance(value, dict):
-        return {name: _finite(item) for name, item in value.items()}
+        return {name: without_infinities(item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
+        return [without_infinities(item) for item in value]
     if isinstance(value, float) and not abs(value) < float("inf"):
         return None
     return value

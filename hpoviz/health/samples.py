@@ -11,8 +11,9 @@ from hpoviz.data.dataset import Dataset
 from hpoviz.data.splitting import sample_rows, split_rows
 from hpoviz.errors import DatasetError
 
-__all__ = ["Samples", "samples_of"]
+__all__ = ["ROWS", "Samples", "samples_of"]
 
+ROWS = 512  # of validation and of training samples
 VALIDATION = 0.2
 
 

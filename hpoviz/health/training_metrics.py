@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpoviz.health.metric import Metric, clip
+from hpoviz.health.metric import LEAST_EPOCHS, Metric, clip
 
 __all__ = ["convergence_quality", "training_stability", "trivial_loss"]
 
-LEAST_EPOCHS = 5
 JUMPY = 0.05  # upward moves of the loss, as a share of the trivial loss, at which training is not stable at all
 END = 0.2  # share of the epochs that is the end of training
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError, HpovizError, nearest
+from hpoviz.health.metric import LEAST_EPOCHS, LEAST_OF_CLASS, LEAST_ROWS
 from hpoviz.models.model_config import ModelConfig, family_for, load_family
 from hpoviz.models.trial_model import ModelFamily
 from hpoviz.models.user_code import pack_user_code
 from hpoviz.models.user_model import OWN_MODEL, UserModelFamily, check_user_model
+from hpoviz.results import BEST
 from hpoviz.run_record import Missing
 from hpoviz.search.sampler import try_space
 from hpoviz.search.space import CustomSpace, SearchSpace, own_parameters
@@ -57,6 +61,7 @@ class SearchProblem:
         else:
             self.architecture, self.family = OWN_MODEL, UserModelFamily(request.build_model)
         self.space = self._make_space()
+        self._check_objective()
         self.code = self._pack_code(data)
 
     def describe_architecture(self) -> str:
@@ -116,6 +121,32 @@ class SearchProblem:
             structure=self.family.structure,
             misfit=lambda values: self.family.misfit(values, info),
         )
+
+    def _check_objective(self) -> None:
+        """Raise ConfigError where the health that is asked for could not be known of any trial."""
+        request, problems = self._request, []
+        if request.objective == "accuracy" and request.select == BEST:
+            return
+        rows, largest = len(self.split.y_val), sorted(np.bincount(self.split.y_val))[-2:]
+        if rows < LEAST_ROWS:
+            problems.append(
+                f"Health is known from {LEAST_ROWS} validation samples on, and there are {rows}: give more data, or a "
+                "larger validation_fraction."
+            )
+        elif len(largest) < 2 or largest[0] < LEAST_OF_CLASS:
+            problems.append(
+                f"Health needs two classes of at least {LEAST_OF_CLASS} validation samples each: give more data, or a "
+                "larger validation_fraction."
+            )
+        epochs = self.space.domains["epochs"] if isinstance(self.space, SearchSpace) else None
+        least = None if epochs is None else min(epochs.choices) if epochs.choices else epochs.low
+        if request.objective != "accuracy" and least is not None and least < LEAST_EPOCHS:
+            problems.append(
+                f"objective={request.objective!r} needs trials of at least {LEAST_EPOCHS} epochs, as the stability of "
+                f"shorter ones cannot be known. Got epochs from {least:g} on."
+            )
+        if problems:
+            raise ConfigError("\n".join(problems))
 
     def _pack_code(self, data: Dataset) -> bytes | None:
         """Pack the user's model and callbacks for the workers, once it is sure that the model can be used."""

@@ -78,6 +78,7 @@ class StudyRunner(TrialRunner):
             pruner=request.pruner,
             seed=trial_seed(seed, asked) if asked else seed,  # the run's seed again would repeat its first proposals
             startup_trials=request.config.startup_trials,
+            several=request.objective == "pareto",
         )
         self._unfinished = self._study.restore(log.past)
         self._pruned: dict[int, TrialPruned] = {}  # decided, waiting for the worker to let go
@@ -94,7 +95,14 @@ class StudyRunner(TrialRunner):
         """
         self._wanted, self._exhausted, self._completed = trials, False, "completed"
         request = self._request
-        self._start(RunStarted, trials=trials, objective=request.objective, timeout_hours=request.config.timeout_hours)
+        self._start(
+            RunStarted,
+            trials=trials,
+            objective=request.objective,
+            select=request.select,
+            validation_rows=len(self._problem.split.y_val),
+            timeout_hours=request.config.timeout_hours,
+        )
 
     def importances(self) -> dict[str, float]:
         """Return `Study.importances`; empty while the search runs, as the study belongs to its thread."""
@@ -194,6 +202,8 @@ class StudyRunner(TrialRunner):
             early_stopping_patience=self._request.config.early_stopping_patience,
             max_parameters=self._request.max_parameters,
             max_trial_minutes=self._request.max_trial_minutes,
+            health_every=self._request.config.health_monitoring_frequency,
+            scoring=dataclasses.asdict(self._request.scoring),
         )
 
     def _on_epoch(self, event: TrialEvent) -> None:

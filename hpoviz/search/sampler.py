@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import optuna
@@ -79,6 +79,8 @@ class Study:
     seed : int
     startup_trials : int
         Random trials before the sampler learns; as many must have finished before one is pruned.
+    several : bool
+        Whether three objectives are maximised, none before the others; then nothing is pruned.
 
     Examples
     --------
@@ -91,12 +93,13 @@ class Study:
     >>> study.tell_finished(0, 0.9)
     """
 
-    def __init__(self, *, sampler: Any, pruner: Any, seed: int, startup_trials: int) -> None:
-        self._startup_trials = startup_trials
+    def __init__(self, *, sampler: Any, pruner: Any, seed: int, startup_trials: int, several: bool = False) -> None:
+        self._startup_trials, self._several = startup_trials, several
         self._finished = 0
         self._open: dict[int, optuna.Trial] = {}
-        self._sampler, self._random = make_sampler(sampler, seed, startup_trials), make_sampler("random", seed, 0)
-        self._study = quiet_study(self._sampler, make_pruner(pruner))
+        self._sampler = make_sampler(sampler, seed, startup_trials, several=several)
+        self._random = make_sampler("random", seed, 0)
+        self._study = quiet_study(self._sampler, make_pruner(None if several else pruner), 3 if several else 1)
 
     def ask(self, space: Space, planned: TrialPlanned | None = None, *, at_random: bool = False) -> Proposal:
         """Propose the next trial, a planned one or one of the sampler's, or one at random.
@@ -163,8 +166,12 @@ class Study:
     def tell(self, event: TerminalEvent) -> None:
         """Tell how a trial ended."""
         match event:
-            case TrialFinished() if event.score is not None:
+            case TrialFinished() if self._several and event.objectives:
+                self.tell_finished(event.trial, event.objectives)
+            case TrialFinished() if event.score is not None and not self._several:
                 self.tell_finished(event.trial, event.score)
+            case TrialFailed() if event.kind == "hopeless" and not self._several:
+                self.tell_pruned(event.trial)  # so that the sampler keeps away from there
             case TrialPruned():
                 self.tell_pruned(event.trial)
             case TrialFailed() if event.violation is not None:
@@ -177,6 +184,8 @@ class Study:
 
         An epoch that was reported before, by an attempt whose worker died, is passed over.
         """
+        if self._several:
+            return False
         trial = self._open[trial_id]
         frozen = self._study.get_trials(deepcopy=False)[trial_id]
         if frozen.last_step is not None and epoch <= frozen.last_step:
@@ -185,8 +194,8 @@ class Study:
         prune = trial.should_prune()  # asked even where the answer is not used: halving records its rungs here
         return prune and self._finished >= self._startup_trials
 
-    def tell_finished(self, trial_id: int, score: float) -> None:
-        """Tell the score of a trial that was trained to its end."""
+    def tell_finished(self, trial_id: int, score: float | Sequence[float]) -> None:
+        """Tell the score of a trial that was trained to its end, or its objectives."""
         self._tell(trial_id, optuna.trial.TrialState.COMPLETE, score)
         self._finished += 1
 
@@ -201,7 +210,7 @@ class Study:
             trial.set_constraint(VIOLATION, violation)
         else:
             trial.set_user_attr(VIOLATION, violation)
-        self._tell(trial_id, optuna.trial.TrialState.PRUNED)
+        self._tell(trial_id, optuna.trial.TrialState.FAIL if self._several else optuna.trial.TrialState.PRUNED)
 
     def tell_failed(self, trial_id: int) -> None:
         """Tell that a trial has no score: an error, cancelled, or a repetition."""
@@ -216,16 +225,21 @@ class Study:
         asked = [trial for trial in finished if trial.params]  # a baseline from outside of the space was not
         if len(asked) < 4 or not set.intersection(*(set(trial.params) for trial in asked)):
             return {}
-        study = quiet_study(optuna.samplers.RandomSampler(), optuna.pruners.NopPruner())
+        study = quiet_study(optuna.samplers.RandomSampler(), optuna.pruners.NopPruner(), 3 if self._several else 1)
         study.add_trials(asked)
+        accuracy = (lambda trial: float(trial.values[0])) if self._several else None
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
             )  # experimental; and that few trials make it inaccurate, which is said in words
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-            return dict(optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=True))
+            return dict(
+                optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=True, target=accuracy)
+            )
 
-    def _tell(self, trial_id: int, state: optuna.trial.TrialState, score: float | None = None) -> None:
+    def _tell(
+        self, trial_id: int, state: optuna.trial.TrialState, score: float | Sequence[float] | None = None
+    ) -> None:
         self._study.tell(self._open.pop(trial_id), score, state=state)
 
 
@@ -246,7 +260,7 @@ def try_space(space: Space, seed: int = 0) -> dict[str, Any]:
     return space.suggest(quiet_study(optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner()).ask())
 
 
-def make_sampler(sampler: Any, seed: int, startup_trials: int) -> optuna.samplers.BaseSampler:
+def make_sampler(sampler: Any, seed: int, startup_trials: int, *, several: bool = False) -> optuna.samplers.BaseSampler:
     """Return the Optuna sampler for ``"tpe"``, ``"random"`` or a sampler of the user's; else ConfigError."""
     if isinstance(sampler, optuna.samplers.BaseSampler):
         return sampler
@@ -263,7 +277,7 @@ def make_sampler(sampler: Any, seed: int, startup_trials: int) -> optuna.sampler
     with warnings.catch_warnings():
         # Three of these are "experimental" in both releases, though KerasTuner-like spaces are what they are for.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return ShortMemory(
+        return (optuna.samplers.TPESampler if several else ShortMemory)(
             n_startup_trials=startup_trials,
             n_ei_candidates=24,
             multivariate=True,

@@ -39,6 +39,8 @@ def best_record(trial: TrialResult, run: Mapping[str, Any]) -> dict[str, Any]:
             "score": trial.score,
             "validation_accuracy": trial.accuracy,
             "validation_loss": trial.loss,
+            "health": trial.health,
+            **trial.metrics,
             "best_epoch": trial.best_epoch,
             "epochs_trained": len(trial.history),
             "parameters": trial.parameters,

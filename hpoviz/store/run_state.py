@@ -32,7 +32,8 @@ from hpoviz.events import (
     TrialStarted,
     WorkerLost,
 )
-from hpoviz.results import CANCELLED, FAILED, FINISHED, INFEASIBLE, PRUNED, RUNNING, Epoch, TrialResult
+from hpoviz.results import BEST, CANCELLED, FAILED, FINISHED, INFEASIBLE, PRUNED, RUNNING, Epoch, TrialResult
+from hpoviz.selection import selected
 
 __all__ = ["RunState", "Slot"]
 
@@ -76,7 +77,7 @@ class RunState:
     wanted : int
         How many trials the run is to have in all.
     best : TrialResult or None
-        The finished trial of highest score; of equals the one that finished first.
+        The finished trial that is selected, see `selected`.
     finished_reason : str or None
         How the latest start ended; None while it goes on.
 
@@ -98,6 +99,7 @@ class RunState:
         self.looks = 0
         self.wanted = 0
         self.best: TrialResult | None = None
+        self._select, self._validation_rows = BEST, 1
         self.started: str | None = None
         self.finished_reason: str | None = None
         self.elapsed_s = 0.0
@@ -140,6 +142,7 @@ class RunState:
     @_apply.register
     def _run_started(self, event: RunStarted) -> None:
         self.wanted, self.started, self.finished_reason = event.trials, event.time, None
+        self._select, self._validation_rows = event.select, event.validation_rows
         self.slots = {index: Slot() for index in range(event.slots)}
 
     @_apply.register
@@ -214,14 +217,16 @@ class RunState:
             score=getattr(event, "score", None),
             accuracy=getattr(event, "accuracy", None),
             loss=getattr(event, "loss", None),
+            health=getattr(event, "health", None),
+            metrics=getattr(event, "metrics", None) or {},
+            no_health=getattr(event, "no_health", None),
             best_epoch=getattr(event, "best_epoch", None),
             details=getattr(event, "details", None),
         )
         self.trials[event.trial] = ended
         self._put_slot(event, Slot())
-        best_before = -math.inf if self.best is None or self.best.score is None else self.best.score
-        if ended.state == FINISHED and ended.score is not None and ended.score > best_before:
-            self.best = ended
+        if ended.state == FINISHED:
+            self.best = selected(self.numbered, self._select, self._validation_rows)
 
     @_apply.register
     def _test_evaluated(self, event: TestEvaluated) -> None:

@@ -23,7 +23,7 @@ class TrialStopped(Exception):
     Attributes
     ----------
     kind : str
-        cancelled, diverged, too_large or too_slow.
+        cancelled, diverged, hopeless, too_large, too_slow or no_health.
     violation : float or None
         By how much a limit was passed, relative to the limit.
     """

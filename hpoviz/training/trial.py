@@ -8,10 +8,12 @@ import dataclasses
 import hashlib
 import io
 import itertools
+import math
 import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,11 +22,15 @@ import tensorflow as tf
 from hpoviz.data.data_split import DataSplit
 from hpoviz.errors import HpovizError
 from hpoviz.events import Event, ModelBuilt, PhaseChanged, TrialCancelled, TrialEvent, TrialFailed, TrialFinished
+from hpoviz.health.assessment import assess
+from hpoviz.health.report import HealthReport
+from hpoviz.health.weights import Scoring
 from hpoviz.models.model_config import load_family
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_code import UserCode
 from hpoviz.results import Epoch
 from hpoviz.store.run_store import write_atomically
+from hpoviz.training.health_watch import HealthWatch
 from hpoviz.training.loop import EpochLoop, why_fit
 from hpoviz.training.recorder import Recorder, TrialStopped
 from hpoviz.trial_spec import TrialSpec
@@ -55,7 +61,8 @@ def run_trial(
     should_stop : callable
         Asked after every batch; True ends the trial as TrialCancelled.
     folder : Path
-        Existing; receives ``model.keras`` (no optimizer state) and ``history.csv``.
+        Existing; receives ``model.keras`` (no optimizer state), ``history.csv`` and, where health is measured,
+        ``health.json``.
     code : UserCode
         The user's own model and callbacks.
     """
@@ -74,6 +81,7 @@ class _Trial:
     ) -> None:
         self.spec, self.data, self.folder, self.code = spec, data, folder, code
         self._emit, self._should_stop = emit, should_stop
+        self._scoring = Scoring(**spec.scoring) if spec.scoring else Scoring()
         self._sequence = itertools.count()
         self._began = time.monotonic()
 
@@ -106,20 +114,61 @@ class _Trial:
         recorder.check()
         self._say(PhaseChanged, phase="compiling")
         train = self._loop if reason is None else self._fit
-        train(config, model, x_train, [*callbacks, recorder], recorder)
-        self._say(PhaseChanged, phase="saving")
+        watch = self._make_watch(config, x_train)
+        train(config, model, x_train, [*callbacks, recorder, *([watch] if watch else [])], recorder)
         best = recorder.restore_best()
+        health = self._measure(watch)
+        scored = self._score(model, best, health)
+        self._say(PhaseChanged, phase="saving")
         digest = self._save(config, model, recorder.history)
         self._say(
             TrialFinished,
-            score=best.val_accuracy,
+            **scored,
             accuracy=best.val_accuracy,
             loss=best.val_loss,
             best_epoch=best.epoch,
             epochs=len(recorder.history),
             model_sha256=digest,
+            health=None if health is None else health.overall,
+            metrics=None if health is None else {name: metric.value for name, metric in health.metrics.items()},
+            no_health=watch.problem if watch else None,
             seconds=self._seconds(),
         )
+
+    def _make_watch(self, config: TrialModel, x_train: np.ndarray) -> HealthWatch | None:
+        """Return what looks into the model, where that is asked for and there are validation samples."""
+        spec, data = self.spec, self.data
+        if not spec.health_every or not len(data.y_val):
+            return None
+        parts = ((x_train, data.y_train), (config.prepare(data.x_val, data.info), data.y_val))
+        return HealthWatch(self._say, parts, every=spec.health_every, seed=spec.seed)
+
+    def _measure(self, watch: HealthWatch | None) -> HealthReport | None:
+        """Return the health of the trained model, by the weights of the search."""
+        if watch is None:
+            return None
+        self._say(PhaseChanged, phase="probing")
+        began = time.monotonic()
+        seen = watch.measure(self.folder)
+        weights = self._scoring.metrics
+        return None if seen is None else assess(seen, weights=weights, seconds=time.monotonic() - began)
+
+    def _score(self, model: keras.Model, best: Epoch, health: HealthReport | None) -> dict[str, Any]:
+        """Return what the search maximises; TrialStopped if it needs a health that this model does not have."""
+        accuracy, scoring = best.val_accuracy, self._scoring
+        if accuracy is None or not scoring.needs_health:
+            return {"score": accuracy}
+        values = {} if health is None else {name: metric.value for name, metric in health.metrics.items()}
+        missing = scoring.missing(values)
+        if health is None or health.overall is None or missing:
+            reasons = [f"{name}: {health.metrics[name].reason}" for name in missing] if health else ["it has no health"]
+            raise TrialStopped(
+                "no_health", f"its health is not known, and the objective needs it ({'; '.join(reasons)})"
+            )
+        objectives = None
+        if scoring.objective == "pareto":
+            objectives = [accuracy, health.overall, -math.log10(max(model.count_params(), 1))]
+        return {"score": scoring.score(accuracy, health.overall), "objectives": objectives}
 
     def _schedule(self, config: TrialModel) -> list[keras.callbacks.Callback]:
         rates = self.spec.learning_rates

@@ -26,7 +26,7 @@ os.environ.update(OMP_NUM_THREADS="1", TF_NUM_INTRAOP_THREADS="1", TF_NUM_INTERO
 
 import hpoviz
 from hpoviz.events import BatchProgress, EpochEnded, PhaseChanged, TrialFinished, event_from_json
-from tests.benchmarks.search_contenders import RANDOM_TRIALS, ROWS, VALIDATION_SHARE, Task
+from tests.benchmarks.search_contenders import EQUAL_WORK, ROWS, VALIDATION_SHARE, Task
 from tests.benchmarks.time_to_target import moment
 
 STARTS = {
@@ -47,7 +47,7 @@ def run_search(task: Task) -> list[dict[str, Any]]:
         validation_fraction=VALIDATION_SHARE,
         pruner=None,
         run_dir=task.folder / "run",
-        config=hpoviz.OptimizationConfig(early_stopping_patience=None, startup_trials=RANDOM_TRIALS),
+        config=EQUAL_WORK,
     )
     time.sleep(8)
     began = time.perf_counter()

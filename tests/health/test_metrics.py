@@ -104,11 +104,16 @@ def test_no_gradient_is_no_health():
     assert gradient_health([flow(math.nan, 1.0)]).value == 0.0
 
 
-@pytest.mark.parametrize(("snapshots", "reason"), [([], "no hidden layer"), ([flow(1.0)], "one hidden layer")])
-def test_gradient_flow_that_cannot_be_known(snapshots, reason):
-    metric = gradient_health(snapshots)
+def test_gradient_flow_that_cannot_be_known():
+    metric = gradient_health([])
     assert metric.value is None
-    assert reason in metric.reason
+    assert "no hidden layer" in metric.reason
+
+
+def test_of_one_hidden_layer_only_the_saturation_counts():
+    metric = gradient_health([snapshot(("a", 3.0, 0.4))])
+    assert metric.value == pytest.approx(0.6)
+    assert "one hidden layer" in metric.reason
 
 
 def test_stability_by_hand():
@@ -217,7 +222,13 @@ def test_efficiency_finds_how_much_can_be_pruned():
     assert find_pruning(lambda share: 0.9, 0.9, 500).prunable > 0.99
 
 
-@pytest.mark.parametrize(("accuracy", "rows", "reason"), [(0.12, 200, "not better than chance"), (0.9, 50, "too few")])
+def test_at_chance_no_weight_is_of_use():
+    metric = parameter_efficiency(Pruning(prunable=0.5, accuracy=0.12, lowest=0.1), 200, 0.1)
+    assert metric.value == 0.0
+    assert "not better than chance" in metric.reason
+
+
+@pytest.mark.parametrize(("accuracy", "rows", "reason"), [(0.9, 50, "too few")])
 def test_efficiency_that_cannot_be_known(accuracy, rows, reason):
     metric = parameter_efficiency(Pruning(prunable=0.5, accuracy=accuracy, lowest=accuracy), rows, 0.1)
     assert metric.value is None
