@@ -145,7 +145,7 @@ def dead(params, data):
                 "relu",
                 kernel_initializer="zeros",
                 bias_initializer=keras.initializers.Constant(-1.0),
-                name="dense",
+                name="hidden",
             ),
             layers.Dense(data.num_classes, "softmax"),
         ]
@@ -158,7 +158,7 @@ def test_a_hopeless_trial_is_given_up(tmp_path):
     opt = search(tmp_path, trials=1, epochs=20, build_model=dead, search_space={"units": (8, 9)})
     (failed,) = events(opt, TrialFailed)
     assert failed.kind == "hopeless"
-    assert "no unit of dense changes from sample to sample" in failed.reason
+    assert "no unit of hidden changes from sample to sample" in failed.reason
     assert "given up after epoch 3" in failed.reason
     assert len(opt.trials[0].history) == 3
 

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from hpoviz.health.diagnosis import Case, find_faults
-from hpoviz.health.layer_metrics import gradient_health, neuron_utilization
-from hpoviz.health.metric import METRICS, Metric
+from hpoviz.health.layer_metrics import gradient_health, neuron_utilization, parameter_efficiency
+from hpoviz.health.metric import METRICS, Metric, wilson
 from hpoviz.health.observation import Observation
-from hpoviz.health.prediction_metrics import accuracy_consistency, parameter_efficiency
+from hpoviz.health.prediction_metrics import accuracy_consistency
 from hpoviz.health.report import HealthReport
 from hpoviz.health.training_metrics import convergence_quality, training_stability, trivial_loss
 
@@ -44,10 +44,11 @@ def metrics_of(seen: Observation) -> dict[str, Metric]:
     """Return the six metrics, by name, in their order."""
     losses, trivial = seen.history.get("loss"), trivial_loss(seen.class_counts)
     labels, predicted = np.asarray(seen.labels), np.asarray(seen.predicted)
-    chance = float(np.bincount(labels).max() / len(labels))
+    lowest = wilson(float((labels == predicted).sum()), len(labels))[0]
+    better_than_chance = lowest > np.bincount(labels).max() / len(labels)
     found = (
         neuron_utilization(seen.now.layers, seen.rows),
-        parameter_efficiency(seen.pruning, seen.rows, chance),
+        parameter_efficiency(seen.now.layers, seen.rows, better_than_chance=bool(better_than_chance)),
         training_stability(losses, trivial),
         gradient_health(seen.snapshots),
         convergence_quality(losses, trivial, seen.history.get("val_loss")),

@@ -175,6 +175,8 @@ def _instability(case: Case) -> Iterator[Sign]:
     metric = case.metrics["training_stability"]
     if metric.value is not None and metric.evidence:
         evidence = f"Upward moves of the loss have a root mean square of {metric.evidence['upward_rms']:.3g}"
+        if metric.evidence["start"] > 1:
+            evidence += f", and it began at {metric.evidence['start']:.1f} times that of guessing"
         yield Sign(1 - metric.value, f"{evidence}: stability {metric.value:.2f}")
 
 
@@ -217,9 +219,11 @@ def _underfitting(case: Case) -> Iterator[Sign]:
 
 
 def _bloat(case: Case) -> Iterator[Sign]:
-    prunable = case.metrics["parameter_efficiency"].evidence.get("prunable")
-    if prunable:
-        yield Sign(prunable, f"{prunable:.1%} of the weights can be zero without a loss of accuracy")
+    metric = case.metrics["parameter_efficiency"]
+    for score in metric.layers if metric.value else ():
+        units, effective = score.evidence["units"], score.evidence["effective_units"]
+        evidence = f"Its {units:,.0f} units say no more than {max(effective, 1):.0f} independent ones would"
+        yield Sign(score.evidence["ratio"], f"{evidence}: {score.evidence['ratio']:.0f} for each", score.layer)
 
 
 # Causes before what they lead to.
@@ -364,8 +368,8 @@ RULES: tuple[Rule, ...] = (
         "bloat",
         "parameter_efficiency",
         _bloat,
-        "{:.1%}",
-        "The model is larger and slower than it has to be.",
-        "Try half of the units or filters; in a search, objective='pareto' weighs size.",
+        "{:.0f}",
+        "The layer is larger and slower than it has to be.",
+        "Try half of its units or filters; in a search, objective='pareto' weighs size.",
     ),
 )

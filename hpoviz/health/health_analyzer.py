@@ -33,8 +33,6 @@ class HealthAnalyzer:
         How many validation samples are looked at, at least 100, and how many training samples.
     seed : int
         Of the samples, the signal that is sent back, and the noise.
-    pruning : bool
-        Whether to find out how many of its weights a model needs (parameter_efficiency), which is most of the work.
 
     Raises
     ------
@@ -51,13 +49,11 @@ class HealthAnalyzer:
     (None, 'There is no history of the training.')
     """
 
-    def __init__(
-        self, *, weights: Mapping[str, float] | None = None, rows: int = ROWS, seed: int = 0, pruning: bool = True
-    ) -> None:
+    def __init__(self, *, weights: Mapping[str, float] | None = None, rows: int = ROWS, seed: int = 0) -> None:
         if isinstance(rows, bool) or not isinstance(rows, int) or rows < LEAST_ROWS:
             raise ConfigError(f"rows must be a whole number of at least {LEAST_ROWS}. Got {rows!r}.")
         self._weights = checked_weights(weights)
-        self._rows, self._seed, self._pruning = rows, seed, pruning
+        self._rows, self._seed = rows, seed
 
     def analyze(self, model: keras.Model, data: Any, history: Any = None) -> HealthReport:
         """Return the health of a model.
@@ -100,7 +96,6 @@ class HealthAnalyzer:
             samples,
             history=curves_of(history),
             earlier=snapshots_of(history),
-            pruning=self._pruning,
             seed=self._seed,
         )
 

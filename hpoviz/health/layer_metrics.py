@@ -1,4 +1,4 @@
-"""What hidden layers say of health: how many of their units take part, and whether a gradient comes back to them."""
+"""What hidden layers say of health: how many units take part, how many were enough, and whether gradients come back."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import numpy as np
 from hpoviz.health.metric import LEAST_ROWS, LayerScore, Metric, clip, geometric_mean, wilson, worst_first
 from hpoviz.health.observation import LayerLook, Snapshot
 
-__all__ = ["active_units", "gradient_health", "neuron_utilization"]
+__all__ = ["active_units", "gradient_health", "neuron_utilization", "parameter_efficiency"]
 
+USUAL_RATIO = 10.0  # units for each independent one, in healthy models of the fault zoo
 RELATIVE_STD, ABSOLUTE_STD = 0.025, 1e-5  # of a layer's mean standard deviation; of a unit's own size
 
 
@@ -48,8 +49,6 @@ def neuron_utilization(layers: Sequence[LayerLook], rows: int) -> Metric:
     for look in layers:
         share = look.active / look.units if look.finite == 1 else 0.0
         evidence: dict[str, float] = {"active": look.active, "units": look.units, "finite": look.finite}
-        if look.effective_units is not None:
-            evidence["effective_units"] = look.effective_units
         scores.append(
             LayerScore(layer=look.layer, value=share, interval=wilson(look.active, look.units), evidence=evidence)
         )
@@ -62,6 +61,41 @@ def neuron_utilization(layers: Sequence[LayerLook], rows: int) -> Metric:
             geometric_mean([score.interval[0] for score in scores if score.interval]),
             geometric_mean([score.interval[1] for score in scores if score.interval]),
         ),
+        layers=worst_first(scores),
+    )
+
+
+def parameter_efficiency(layers: Sequence[LayerLook], rows: int, *, better_than_chance: bool) -> Metric:
+    """Return how few units more there are than say something of their own, as the geometric mean over hidden layers.
+
+    A layer of n units whose outputs have a participation ratio of r (trace² / trace of the square of their covariance)
+    has clip(1 − log₁₀(n / r / 10) / 2): ten units for each independent one are usual, a thousand are none the better.
+    It is a cost, not a quality.
+
+    Parameters
+    ----------
+    layers : sequence of LayerLook
+    rows : int
+        Samples that were looked at.
+    better_than_chance : bool
+        Of the model's accuracy.
+    """
+    name = "parameter_efficiency"
+    known = [look for look in layers if look.effective_units is not None]
+    if not known:
+        return Metric(name=name, value=None, reason="The model has no hidden layer whose units could be counted.")
+    if rows < LEAST_ROWS:
+        return Metric(name=name, value=None, reason=f"{rows} samples are too few: {LEAST_ROWS} are needed.")
+    scores = []
+    for look in known:
+        ratio = look.units / max(look.effective_units or 1.0, 1.0)
+        value = clip(1 - math.log10(ratio / USUAL_RATIO) / 2)
+        evidence: dict[str, float] = {"units": look.units, "effective_units": look.effective_units or 0.0}
+        scores.append(LayerScore(layer=look.layer, value=value, evidence={**evidence, "ratio": ratio}))
+    return Metric(
+        name=name,
+        value=geometric_mean([score.value for score in scores]) if better_than_chance else 0.0,
+        reason=None if better_than_chance else "The model is not better than chance: no weight is of any use.",
         layers=worst_first(scores),
     )
 

@@ -31,8 +31,8 @@ METRICS = (
 EXPLANATIONS = {
     "neuron_utilization": "The share of hidden units that change from sample to sample. A unit that always says the "
     "same, zero or saturated, is paid for and does nothing.",
-    "parameter_efficiency": "The share of weights that the accuracy needs: how many can be set to zero before it "
-    "falls. A cost, not a fault.",
+    "parameter_efficiency": "How few units more there are than say something of their own. A layer of a thousand units "
+    "that say what ten could say is paid for in time and memory. A cost, not a fault.",
     "training_stability": "How little the training loss went up again. A loss that jumps about has too large steps.",
     "gradient_health": "How evenly a signal from the output comes back to the first hidden layer. Where it fades, "
     "early layers do not learn; where it grows, steps become too large.",

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-__all__ = ["LayerLook", "Observation", "Pruning", "Snapshot"]
+__all__ = ["LayerLook", "Observation", "Snapshot"]
 
 VERSION = 1
 
@@ -63,15 +63,6 @@ class Snapshot:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Pruning:
-    """The largest share of weights that could be set to zero: `prunable`, with the accuracy before and the least."""
-
-    prunable: float
-    accuracy: float
-    lowest: float
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
 class Observation:
     """What was seen of a model.
 
@@ -90,7 +81,6 @@ class Observation:
         Share of the training and of the validation samples that seem to be labelled wrongly.
     agreement : float or None
         Share of predictions that stay when noise is added to the samples.
-    pruning : Pruning or None
     snapshots : sequence of Snapshot
         From the first to the last, which is the model as it is now.
     not_finite : sequence of str
@@ -116,7 +106,6 @@ class Observation:
     suspicious: float | None = None
     suspicious_validation: float | None = None
     agreement: float | None = None
-    pruning: Pruning | None = None
     snapshots: Sequence[Snapshot]
     not_finite: Sequence[str] = ()
     untrained: Sequence[str] = ()
@@ -145,5 +134,4 @@ class Observation:
         """Read what `to_dict` wrote."""
         fields = {name: value for name, value in record.items() if name != "version"}
         fields["snapshots"] = tuple(map(Snapshot.from_dict, record["snapshots"]))
-        fields["pruning"] = Pruning(**record["pruning"]) if record["pruning"] else None
         return cls(**fields)

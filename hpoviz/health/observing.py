@@ -1,4 +1,4 @@
-"""From a model and samples to an Observation: one probe, predictions on several samples, and pruning."""
+"""From a model and samples to an Observation: a probe of validation, training and changed samples."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from hpoviz.health.observation import Observation, Pruning, Snapshot
-from hpoviz.health.prediction_metrics import find_pruning
+from hpoviz.health.observation import Observation, Snapshot
 from hpoviz.health.probe import Look, Probe, as_tensor
 from hpoviz.health.samples import Samples
 from hpoviz.instrument import are_shares, record
@@ -27,7 +26,6 @@ def observe(
     *,
     history: Mapping[str, Sequence[float]],
     earlier: Sequence[Snapshot] = (),
-    pruning: bool = True,
     seed: int = 0,
 ) -> Observation:
     """Look at a model as it is.
@@ -41,8 +39,6 @@ def observe(
         Curves by epoch.
     earlier : sequence of Snapshot
         Of the same model while it was trained.
-    pruning : bool
-        Whether to find out how many of its weights it needs, which is most of the work.
     seed : int
         Of the noise.
     """
@@ -62,7 +58,6 @@ def observe(
         suspicious=None if train is None or samples.y_train is None else _suspicious(named, train, samples.y_train),
         suspicious_validation=_suspicious(named, look.outputs, samples.y),
         agreement=_agreement(named, samples.x, predicted, seed),
-        pruning=_pruning(named, samples) if pruning else None,
         snapshots=(*before, Snapshot(epoch=epoch, layers=look.layers)),
         not_finite=() if look.finite else _not_finite(probe, samples, look),
         untrained=_untrained(probe),
@@ -91,9 +86,6 @@ class _Named:
         if outputs.shape[1] == 1:
             return (outputs[:, 0] > self.edge).astype(np.int64)
         return np.asarray(np.nan_to_num(outputs, nan=-np.inf).argmax(1))
-
-    def accuracy(self, x: np.ndarray, y: np.ndarray) -> float:
-        return float((self.classes(self.probe.predict(x)) == y).mean())
 
 
 def _takes_logits(model: keras.Model) -> bool | None:
@@ -125,27 +117,6 @@ def _suspicious(named: _Named, outputs: np.ndarray, y: np.ndarray) -> float | No
     sure = np.where(outputs >= mean, outputs, -1.0)
     best = sure.argmax(1)
     return float(((sure.max(1) > 0) & (best != y)).mean())
-
-
-def _pruning(named: _Named, samples: Samples) -> Pruning | None:
-    """Set the smallest weights to zero, in place, and put them back."""
-    kernels = [weight for weight in named.probe.model.weights if len(weight.shape) > 1]
-    if not kernels:
-        return None
-    values = [keras.ops.convert_to_numpy(weight).copy() for weight in kernels]
-    sizes = np.sort(np.concatenate([np.abs(value).ravel() for value in values]))
-
-    def accuracy_at(share: float) -> float:
-        edge = sizes[min(int(share * len(sizes)), len(sizes) - 1)]
-        for weight, value in zip(kernels, values, strict=True):
-            weight.assign(np.where(np.abs(value) < edge, 0, value))
-        return named.accuracy(samples.x, samples.y)
-
-    try:
-        return find_pruning(accuracy_at, named.accuracy(samples.x, samples.y), len(samples.y))
-    finally:
-        for weight, value in zip(kernels, values, strict=True):
-            weight.assign(value)
 
 
 def _not_finite(probe: Probe, samples: Samples, look: Look) -> tuple[str, ...]:

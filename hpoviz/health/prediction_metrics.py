@@ -1,19 +1,14 @@
-"""What predictions say of health: whether they are as good everywhere, and how many weights they need."""
+"""What predictions say of health: whether they are as good on every class, on new data and on changed data."""
 
 from __future__ import annotations
-
-import math
-from collections.abc import Callable
 
 import numpy as np
 
 from hpoviz.health.metric import LEAST_OF_CLASS, LEAST_ROWS, Metric, clip, wilson
-from hpoviz.health.observation import Pruning
 
-__all__ = ["accuracy_consistency", "find_pruning", "parameter_efficiency"]
+__all__ = ["accuracy_consistency"]
 
 WIDEST_GAP = 0.2  # between training and validation accuracy
-PRUNINGS, MOST_HALVINGS = 7, 10  # looks, for a kept share between 1 and 2 to the -10
 
 
 def accuracy_consistency(
@@ -72,64 +67,6 @@ def accuracy_consistency(
         reason=f"Without {' and '.join(missing)}." if missing else None,
         interval=(float(np.quantile(drawn, 0.025)) * rest, float(np.quantile(drawn, 0.975)) * rest),
         evidence=evidence,
-    )
-
-
-def find_pruning(accuracy_at: Callable[[float], float], accuracy: float, rows: int) -> Pruning:
-    """Find the largest share of weights that can be set to zero while the accuracy stays within one standard error.
-
-    Parameters
-    ----------
-    accuracy_at : callable
-        Validation accuracy with that share of the smallest weights set to zero.
-    accuracy : float
-        Without.
-    rows : int
-        Samples it is measured on.
-
-    Examples
-    --------
-    >>> found = find_pruning(lambda share: 0.9 if share <= 0.75 else 0.5, 0.9, 500)
-    >>> round(found.prunable, 2)
-    0.74
-    """
-    lowest = accuracy - max(math.sqrt(accuracy * (1 - accuracy) / rows), 1 / rows)
-    done, too_many = 0.0, float(MOST_HALVINGS)  # halvings of the weights: a share of 2 ** -halvings is kept
-    for _ in range(PRUNINGS):
-        halvings = (done + too_many) / 2
-        if accuracy_at(1 - 2**-halvings) >= lowest:
-            done = halvings
-        else:
-            too_many = halvings
-    return Pruning(prunable=1 - 2**-done, accuracy=accuracy, lowest=lowest)
-
-
-def parameter_efficiency(pruning: Pruning | None, rows: int, chance: float) -> Metric:
-    """Return 1 − the largest share of weights that can be set to zero while validation accuracy stays within one SE.
-
-    It is a cost, not a quality: among good models it says how many weights are not needed (global magnitude pruning).
-
-    Parameters
-    ----------
-    pruning : Pruning or None
-        What `find_pruning` found; None where it was not asked.
-    rows : int
-        Samples it was measured on.
-    chance : float
-        Accuracy of always naming the largest class.
-    """
-    name = "parameter_efficiency"
-    if pruning is None:
-        return Metric(name=name, value=None, reason="It was not tried how many weights the model needs.")
-    if rows < LEAST_ROWS:
-        return Metric(name=name, value=None, reason=f"{rows} samples are too few: {LEAST_ROWS} are needed.")
-    if wilson(pruning.accuracy * rows, rows)[0] <= chance:
-        return Metric(name=name, value=0.0, reason="The model is not better than chance: no weight is of any use.")
-    return Metric(
-        name=name,
-        value=1 - pruning.prunable,
-        reason="Alone, a model is compared with itself pruned; in a study, with the smallest that is as good.",
-        evidence={"prunable": pruning.prunable, "accuracy": pruning.accuracy, "lowest": pruning.lowest},
     )
 
 

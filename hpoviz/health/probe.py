@@ -85,7 +85,6 @@ class Probe:
         sample = tf.TensorSpec([None, *x.shape[1:]], tf.string if x.dtype.kind in "OUS" else tf.as_dtype(x.dtype))
         signal = tf.TensorSpec([None, self._width], tf.float32)
         self._pass = tf.function(self._run, input_signature=[sample, signal], autograph=False)
-        self._forward = tf.function(self._predict, input_signature=[sample], autograph=False)
         per_sample = sum(
             math.prod(length or 1 for length in tensor.shape or ())
             for node in self.graph.nodes
@@ -124,15 +123,6 @@ class Probe:
         largest = max(float(part[3]) for part in parts) if self._entry is not None else None
         finite = bool(np.isfinite(outputs).all()) and all(layer.finite == 1 for layer in layers)
         return Look(layers, outputs, finite, largest)
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return the outputs alone, (n, classes)."""
-        parts = [x[start : start + BATCH] for start in range(0, len(x), BATCH)]
-        with unchanged(self.model), graph_optimiser(False):
-            return np.concatenate([self._forward(as_tensor(part)).numpy() for part in parts])
-
-    def _predict(self, x: Any) -> Any:
-        return self.model(x, training=False)
 
     def _run(self, x: Any, signal: Any) -> Any:
         """Look at a batch; in a graph."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,11 +12,14 @@ from hpoviz.health.metric import LEAST_EPOCHS, Metric, clip
 __all__ = ["convergence_quality", "training_stability", "trivial_loss"]
 
 JUMPY = 0.05  # upward moves of the loss, as a share of the trivial loss, at which training is not stable at all
+THROWN_OFF = 4.0  # a first epoch with so many times the trivial loss is not stable at all
 END = 0.2  # share of the epochs that is the end of training
 
 
 def training_stability(losses: Sequence[float] | None, trivial: float | None) -> Metric:
-    """Return how little the training loss went up: 1 − RMS of its upward moves, as a share of 5% of the trivial loss.
+    """Return how little the training loss went up, and how little above guessing it began.
+
+    (1 − RMS of its upward moves, as a share of 5% of the trivial loss) · clip(1 − log(first loss / trivial loss) / log 4)
 
     Parameters
     ----------
@@ -32,8 +36,11 @@ def training_stability(losses: Sequence[float] | None, trivial: float | None) ->
         return Metric(name=name, value=0.0, reason=f"The loss was not finite in epoch {_first_bad(losses)}.")
     moves = np.maximum(np.diff(losses), 0.0)
     rms = float(np.sqrt(np.mean(moves**2)))
+    start = losses[0] / trivial
     return Metric(
-        name=name, value=1 - min(1.0, rms / trivial / JUMPY), evidence={"upward_rms": rms, "trivial_loss": trivial}
+        name=name,
+        value=(1 - min(1.0, rms / trivial / JUMPY)) * clip(1 - math.log(max(start, 1.0)) / math.log(THROWN_OFF)),
+        evidence={"upward_rms": rms, "trivial_loss": trivial, "start": start},
     )
 
 

@@ -195,14 +195,18 @@ class _Maker:
     def dense(self, x: Any, count: int, *, normalize: bool = False) -> Any:
         for _ in range(1 + self.recipe.extra_depth):
             x = layers.Dense(self.units(count), **self.options())(x)
-            x = layers.BatchNormalization()(x) if normalize else x
+            x = self.normalized(x) if normalize else x
             x = layers.Activation(self.activation)(x)
         return x
+
+    def normalized(self, x: Any) -> Any:
+        """Averages of the last 300 steps' worth, Keras' default, are not there yet when so few are trained."""
+        return layers.BatchNormalization(momentum=0.9)(x)
 
     def conv(self, x: Any, count: int, *, normalize: bool = False, kind: Any = layers.Conv2D) -> Any:
         for _ in range(1 + self.recipe.extra_depth):
             x = kind(self.units(count), 3, padding="same", **self.options())(x)
-            x = layers.BatchNormalization()(x) if normalize else x
+            x = self.normalized(x) if normalize else x
             x = layers.Activation(self.activation)(x)
         return x
 

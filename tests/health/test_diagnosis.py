@@ -160,12 +160,15 @@ def test_a_model_whose_labels_mean_nothing_is_at_chance(trained, parts):  # noqa
     assert "at_chance" in faults(found)
 
 
-def test_bloat():
-    metrics = healthy(
-        parameter_efficiency=Metric(name="parameter_efficiency", value=0.001, evidence={"prunable": 0.999})
-    )
-    (finding,) = find_faults(Case(metrics, SEEN))
-    assert (finding.fault, finding.metric) == ("bloat", "parameter_efficiency")
+def test_bloat(parts):  # noqa: F811
+    keras.utils.set_random_seed(0)
+    stack = [layers.Flatten(), layers.Dense(32, "relu", name="fit"), layers.Dense(3000, "relu", name="fat")]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *stack, layers.Dense(10, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(*parts[0], epochs=4, batch_size=64, verbose=0)
+    found = [one for one in HealthAnalyzer().analyze(model, parts).findings if one.fault == "bloat"]
+    assert [one.layer for one in found] == ["fat"]
+    assert found[0].evidence.startswith("Its 3,000 units say no more than")
 
 
 def test_every_finding_says_what_to_do(parts):  # noqa: F811

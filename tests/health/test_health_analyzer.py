@@ -90,7 +90,7 @@ def test_it_is_the_same_each_time(trained, parts, report):
     assert {**again.to_dict(), "seconds": 0} == {**report.to_dict(), "seconds": 0}
 
 
-def test_pruning_is_undone(trained, parts):
+def test_looking_leaves_the_model_as_it_is(trained, parts):
     before = trained[0].get_weights()
     HealthAnalyzer().analyze(trained[0], parts)
     assert all(np.array_equal(a, b) for a, b in zip(before, trained[0].get_weights(), strict=True))

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hpoviz.health.layer_metrics import active_units, gradient_health, neuron_utilization
+from hpoviz.health.layer_metrics import active_units, gradient_health, neuron_utilization, parameter_efficiency
 from hpoviz.health.metric import wilson
-from hpoviz.health.observation import LayerLook, Pruning, Snapshot
-from hpoviz.health.prediction_metrics import accuracy_consistency, find_pruning, parameter_efficiency
+from hpoviz.health.observation import LayerLook, Snapshot
+from hpoviz.health.prediction_metrics import accuracy_consistency
 from hpoviz.health.training_metrics import convergence_quality, training_stability, trivial_loss
 
 TRIVIAL = math.log(10)
@@ -122,6 +122,12 @@ def test_stability_by_hand():
     assert training_stability(losses, TRIVIAL).value == pytest.approx(1 - rms / TRIVIAL / 0.05)
 
 
+def test_a_first_epoch_far_above_guessing_is_not_stable():
+    falling = [0.5, 0.4, 0.3, 0.2]
+    assert training_stability([2 * TRIVIAL, *falling], TRIVIAL).value == pytest.approx(0.5)
+    assert training_stability([4 * TRIVIAL, *falling], TRIVIAL).value == pytest.approx(0.0)
+
+
 def test_a_loss_that_only_falls_is_stable():
     assert training_stability([2.0, 1.5, 1.0, 1.0, 0.9], TRIVIAL).value == 1.0
 
@@ -214,26 +220,27 @@ def test_consistency_that_cannot_be_known(labels, reason):
     assert reason in metric.reason
 
 
-def test_efficiency_finds_how_much_can_be_pruned():
-    pruning = find_pruning(lambda share: 0.9 if share <= 0.7 else 0.5, 0.9, 500)
-    assert pruning.lowest == pytest.approx(0.9 - math.sqrt(0.09 / 500))
-    assert parameter_efficiency(pruning, 500, 0.1).value == pytest.approx(1 - 0.7, rel=0.06)  # a 12th of a halving
-    assert find_pruning(lambda share: 0.1, 0.9, 500).prunable == 0.0
-    assert find_pruning(lambda share: 0.9, 0.9, 500).prunable > 0.99
+def test_efficiency_by_hand():
+    layers = [look("a", 100, 100, effective_units=10.0), look("b", 1000, 1000, effective_units=10.0)]
+    metric = parameter_efficiency(layers, 200, better_than_chance=True)
+    assert metric.value == pytest.approx(math.sqrt(1.0 * 0.5))
+    assert [(score.layer, score.value) for score in metric.layers] == [("b", 0.5), ("a", 1.0)]
+    assert parameter_efficiency([look("a", 4, 4, effective_units=3.9)], 200, better_than_chance=True).value == 1.0
 
 
 def test_at_chance_no_weight_is_of_use():
-    metric = parameter_efficiency(Pruning(prunable=0.5, accuracy=0.12, lowest=0.1), 200, 0.1)
+    metric = parameter_efficiency([look("a", 4, 4, effective_units=3.9)], 200, better_than_chance=False)
     assert metric.value == 0.0
     assert "not better than chance" in metric.reason
 
 
-@pytest.mark.parametrize(("accuracy", "rows", "reason"), [(0.9, 50, "too few")])
-def test_efficiency_that_cannot_be_known(accuracy, rows, reason):
-    metric = parameter_efficiency(Pruning(prunable=0.5, accuracy=accuracy, lowest=accuracy), rows, 0.1)
+@pytest.mark.parametrize(
+    ("layers", "rows", "reason"), [([], 200, "no hidden layer"), ([look("a", effective_units=1.0)], 50, "too few")]
+)
+def test_efficiency_that_cannot_be_known(layers, rows, reason):
+    metric = parameter_efficiency(layers, rows, better_than_chance=True)
     assert metric.value is None
     assert reason in metric.reason
-    assert "not tried" in parameter_efficiency(None, 500, 0.1).reason
 
 
 def test_trivial_loss_is_the_entropy_of_the_labels():
