@@ -159,6 +159,17 @@ def _inactive(rectifiers: bool) -> Callable[[Case], Iterator[Sign]]:
     return signs
 
 
+def _stale_normalization(case: Case) -> Iterator[Sign]:
+    seen, curve = case.seen, case.seen.history.get("accuracy", ())
+    if seen.normalizing and seen.train_accuracy is not None and curve:
+        yield Sign(
+            curve[-1] - seen.train_accuracy,
+            f"Accuracy on training samples was {curve[-1]:.3f} in training, by the averages of each batch, and is "
+            f"{seen.train_accuracy:.3f} by the averages that {seen.normalizing[0]} and the like have kept",
+            seen.normalizing[0],
+        )
+
+
 def _label_noise(case: Case) -> Iterator[Sign]:
     if case.seen.suspicious is not None:
         evidence = f"The model is sure of another class for {case.seen.suspicious:.0%} of its training samples"
@@ -305,6 +316,14 @@ RULES: tuple[Rule, ...] = (
         "",
         "It does what chance made it do: training has passed it by.",
         "Set trainable=True before compiling, and see that a gradient reaches it.",
+    ),
+    Rule(
+        "stale_normalization",
+        "accuracy_consistency",
+        _stale_normalization,
+        "{:.2f} apart",
+        "In use the model is far worse than its training said: the averages lag behind the weights.",
+        "Use BatchNormalization(momentum=0.9), a smaller batch or more epochs, so that the averages catch up.",
     ),
     Rule(
         "at_chance",

@@ -87,6 +87,8 @@ class Observation:
         Layers that give out values that are not finite, in the order of the pass.
     untrained : sequence of str
         Layers whose weights are as they were made.
+    normalizing : sequence of str
+        Layers that normalise by averages over their training.
     largest_input : float or None
         The largest absolute value that reaches `first_layer`, the first with weights; None for words and the like.
     sums_to_one : bool
@@ -109,6 +111,7 @@ class Observation:
     snapshots: Sequence[Snapshot]
     not_finite: Sequence[str] = ()
     untrained: Sequence[str] = ()
+    normalizing: Sequence[str] = ()
     largest_input: float | None = None
     first_layer: str | None = None
     sums_to_one: bool = True

@@ -61,6 +61,7 @@ def observe(
         snapshots=(*before, Snapshot(epoch=epoch, layers=look.layers)),
         not_finite=() if look.finite else _not_finite(probe, samples, look),
         untrained=_untrained(probe),
+        normalizing=[info.id for info in probe.graph.layers.values() if info.type == "BatchNormalization"],
         largest_input=look.largest_input,
         first_layer=probe.first_layer,
         sums_to_one=named.shares,

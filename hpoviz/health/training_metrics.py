@@ -19,7 +19,7 @@ END = 0.2  # share of the epochs that is the end of training
 def training_stability(losses: Sequence[float] | None, trivial: float | None) -> Metric:
     """Return how little the training loss went up, and how little above guessing it began.
 
-    (1 − RMS of its upward moves, as a share of 5% of the trivial loss) · clip(1 − log(first loss / trivial loss) / log 4)
+    (1 − RMS of upward moves, as a share of 5% of the trivial loss) · clip(1 − log(first loss / trivial loss) / log 4)
 
     Parameters
     ----------

@@ -138,6 +138,8 @@ class Recipe:
         How many of the first hidden layers are not trained.
     at : int or None
         The only hidden layer, from 1, that activation, initializer, bias and frozen (which is then 1) change.
+    momentum : float
+        Of the averages of BatchNormalization.
     optimizer : callable
         Takes a learning rate.
     learning_rate : float
@@ -160,6 +162,7 @@ class Recipe:
     l2: float = 0.0
     frozen: int = 0
     at: int | None = None
+    momentum: float = 0.9
     optimizer: Callable[[float], Any] = keras.optimizers.Adam
     learning_rate: float = 1.0
     epochs: float = 1.0
@@ -201,7 +204,7 @@ class _Maker:
 
     def normalized(self, x: Any) -> Any:
         """Averages of the last 300 steps' worth, Keras' default, are not there yet when so few are trained."""
-        return layers.BatchNormalization(momentum=0.9)(x)
+        return layers.BatchNormalization(momentum=self.recipe.momentum)(x)
 
     def conv(self, x: Any, count: int, *, normalize: bool = False, kind: Any = layers.Conv2D) -> Any:
         for _ in range(1 + self.recipe.extra_depth):
@@ -486,6 +489,12 @@ FAULTS: dict[str, Fault] = {
         (Recipe(frozen=1, at=1), Recipe(frozen=1, at=2), Recipe(frozen=1, at=2, epochs=0.5)),
         ("mlp", "cnn", "cnn_dropout", "mlp_gelu"),
         layer="at",
+    ),
+    "stale_normalization": Fault(
+        EVEN,
+        ("stale_normalization",),
+        _each("momentum", 0.98, 0.995, 0.9995),
+        ("mlp_deep_bn", "cnn_bn", "cnn_pooled", "residual"),
     ),
     "too_large": Fault(SIZE, ("bloat",), _each("width", 6.0, 12.0, 24.0), ("mlp", "mlp_gelu", "bag_of_words")),
 }

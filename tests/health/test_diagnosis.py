@@ -207,6 +207,17 @@ def test_wrong_labels_are_suspected(parts):  # noqa: F811
     assert share == pytest.approx((labels != y).mean(), abs=0.08)
 
 
+def test_averages_that_lag_behind_are_told_of(parts):  # noqa: F811
+    keras.utils.set_random_seed(0)
+    late = layers.BatchNormalization(momentum=0.9999, name="late")
+    stack = [layers.Conv2D(8, 3, padding="same"), late, layers.ReLU(), layers.Flatten()]
+    model = keras.Sequential([keras.Input((8, 8, 1)), *stack, layers.Dense(10, "softmax")])
+    model.compile(keras.optimizers.Adam(1e-2), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(*parts[0], epochs=6, batch_size=64, verbose=0)
+    found = HealthAnalyzer().analyze(model, parts, history).findings
+    assert [one.layer for one in found if one.fault == "stale_normalization"] == ["late"]
+
+
 def test_every_rule_that_needs_a_threshold_has_one():
     assert {rule.fault for rule in RULES if rule.threshold} == set(THRESHOLDS)
     assert CALIBRATION["version"] >= 0
