@@ -14,9 +14,11 @@ from hpoviz.health.history import curves_of, snapshots_of
 from hpoviz.health.metric import LEAST_ROWS
 from hpoviz.health.observation import Observation
 from hpoviz.health.observing import observe
+from hpoviz.health.preflight import Preflight, preflight
 from hpoviz.health.probe import Probe
-from hpoviz.health.report import HealthReport
-from hpoviz.health.samples import ROWS, samples_of
+from hpoviz.health.report import Finding, HealthReport
+from hpoviz.health.retry import Retry, retry
+from hpoviz.health.samples import ROWS, Samples, parts_of, samples_of
 from hpoviz.health.weights import checked_weights
 
 __all__ = ["HealthAnalyzer", "diagnose"]
@@ -88,9 +90,7 @@ class HealthAnalyzer:
 
     def observe(self, model: keras.Model, data: Any, history: Any = None) -> Observation:
         """Return what `analyze` computes the health from: plain numbers that can be kept as JSON."""
-        samples = samples_of(data, self._rows, self._seed)
-        probe = Probe(model, samples.x, seed=self._seed)
-        samples.check_classes(model.name, probe.classes)
+        samples, probe = self._look(model, data)
         return observe(
             probe,
             samples,
@@ -98,6 +98,70 @@ class HealthAnalyzer:
             earlier=snapshots_of(history),
             seed=self._seed,
         )
+
+    def preflight(self, model: keras.Model, data: Any) -> Preflight:
+        """Say before training what speaks against it: values, labels, outputs and loss, learning rate, first layers.
+
+        Parameters
+        ----------
+        model : keras.Model
+        data : Dataset, or (x, y), or ((x_train, y_train), (x_val, y_val))
+
+        Returns
+        -------
+        Preflight
+            True where nothing was found.
+
+        Examples
+        --------
+        >>> import hpoviz
+        >>> model = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(10)])
+        >>> model.compile(keras.optimizers.Adam(3.0), "sparse_categorical_crossentropy")
+        >>> found = HealthAnalyzer().preflight(model, hpoviz.load_dataset("digits"))
+        >>> [finding.fault for finding in found.findings]
+        ['learning_rate_out_of_range', 'wrong_output_activation']
+        """
+        samples, probe = self._look(model, data)
+        return preflight(probe, samples, self._seed)
+
+    def retry(
+        self, model: keras.Model, data: Any, finding: Finding | str, *, epochs: int = 5, batch_size: int = 32
+    ) -> Retry:
+        """Train two untrained copies of a model for some epochs: as it is compiled, and with what a finding prescribes.
+
+        The model itself stays as it is.
+
+        Parameters
+        ----------
+        model : keras.Model
+            Sequential or functional, compiled.
+        data : Dataset or ((x_train, y_train), (x_val, y_val))
+        finding : Finding or str
+            One of a report's findings, or the name of a fault.
+        epochs, batch_size : int
+
+        Returns
+        -------
+        Retry
+            Both reports, and the model that was trained with the change.
+
+        Raises
+        ------
+        ConfigError
+            A fault that no change of the model can mend, or a model that was not compiled.
+        ModelBuildError
+            A model that cannot be made anew.
+        DatasetError
+            No training samples apart.
+        """
+        parts = parts_of(data, self._seed)
+        return retry(model, parts, finding, epochs=epochs, batch_size=batch_size, seed=self._seed)
+
+    def _look(self, model: keras.Model, data: Any) -> tuple[Samples, Probe]:
+        samples = samples_of(data, self._rows, self._seed)
+        probe = Probe(model, samples.x, seed=self._seed)
+        samples.check_classes(model.name, probe.classes)
+        return samples, probe
 
 
 def diagnose(model: keras.Model, data: Any, history: Any = None) -> HealthReport:

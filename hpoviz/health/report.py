@@ -45,6 +45,21 @@ class Finding:
     consequence: str
     prescription: str
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """Fault, layer or an empty text, evidence, consequence, prescription, to be shown."""
+        return (
+            self.fault.replace("_", " "),
+            self.layer or "",
+            self.evidence,
+            self.consequence,
+            self.prescription,
+        )
+
+    def __str__(self) -> str:
+        where = f" in {self.layer}" if self.layer else ""
+        return f"{self.fault.replace('_', ' ')}{where}: {self.evidence} {self.prescription}"
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class HealthReport:
@@ -165,17 +180,7 @@ class HealthReport:
             )
             for metric in self.metrics.values()
         ]
-        findings = [
-            (
-                finding.fault.replace("_", " "),
-                finding.layer or "",
-                finding.evidence,
-                finding.consequence,
-                finding.prescription,
-            )
-            for finding in self.findings
-        ]
-        return _html.health(title, facts, metrics, findings)
+        return _html.health(title, facts, metrics, [finding.cells for finding in self.findings])
 
     def __repr__(self) -> str:
         overall = "not available" if self.overall is None else f"{self.overall:.2f}"
@@ -186,10 +191,7 @@ class HealthReport:
             lines.append(
                 f"  {metric.name.replace('_', ' '):21} {value}{worst}{f'  ({metric.reason})' if metric.reason else ''}"
             )
-        for finding in self.findings:
-            where = f" in {finding.layer}" if finding.layer else ""
-            lines.append(f"  ! {finding.fault.replace('_', ' ')}{where}: {finding.evidence} {finding.prescription}")
-        return "\n".join(lines)
+        return "\n".join([*lines, *(f"  ! {finding}" for finding in self.findings)])
 
 
 def in_words(value: float | None) -> str:

@@ -11,7 +11,7 @@ from hpoviz.data.dataset import Dataset
 from hpoviz.data.splitting import sample_rows, split_rows
 from hpoviz.errors import DatasetError
 
-__all__ = ["ROWS", "Samples", "samples_of"]
+__all__ = ["ROWS", "Samples", "parts_of", "samples_of"]
 
 ROWS = 512  # of validation and of training samples
 VALIDATION = 0.2
@@ -64,7 +64,7 @@ def samples_of(data: Any, rows: int, seed: int) -> Samples:
     ((120, 4), None, [100, 100, 100])
     """
     if isinstance(data, Dataset):
-        train, val = split_rows(data.y, VALIDATION, seed, what="validation_fraction", groups=data.groups)
+        train, val = _split(data, seed)
         chosen, others = _some(data.x, data.y, rows, seed, val), _some(data.x, data.y, rows, seed, train)
         return Samples(*chosen, *others, np.bincount(data.y[train]))
     try:
@@ -78,6 +78,26 @@ def samples_of(data: Any, rows: int, seed: int) -> Samples:
         return Samples(*chosen, *others, np.bincount(_labels(first[1])))
     chosen = _some(first, second, rows, seed)
     return Samples(*chosen, None, None, np.bincount(_labels(second)))
+
+
+def parts_of(data: Any, seed: int) -> Any:
+    """Return all of the data as ((x_train, y_train), (x_val, y_val)).
+
+    Raises
+    ------
+    DatasetError
+        There are no training samples apart.
+    """
+    if isinstance(data, Dataset):
+        train, val = _split(data, seed)
+        return (data.x[train], data.y[train]), (data.x[val], data.y[val])
+    if not (_is_pair(data) and _is_pair(data[0]) and _is_pair(data[1])):
+        raise DatasetError("To train again, data must be a Dataset or ((x_train, y_train), (x_val, y_val)).")
+    return tuple((np.asarray(x), _labels(y)) for x, y in data)
+
+
+def _split(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    return split_rows(data.y, VALIDATION, seed, what="validation_fraction", groups=data.groups)
 
 
 def _is_pair(value: Any) -> bool:

@@ -1,0 +1,193 @@
+"""What a prescription changes: a fresh model with other layers, another optimizer, another loss or class weights."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from hpoviz.architecture.keras_adapter import graph_of
+from hpoviz.errors import ConfigError, ModelBuildError
+from hpoviz.health.probe import as_tensor
+from hpoviz.health.sites import SATURATING, hidden_sites
+
+__all__ = ["REMEDIES", "Remedy", "fresh"]
+
+LayerConfig = dict[str, Any]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Remedy:
+    """How a model is changed against a fault.
+
+    Attributes
+    ----------
+    words : str
+        What is changed.
+    layer : callable, optional
+        Takes the configuration of a hidden layer and returns another.
+    everywhere : callable, optional
+        The same, of any layer.
+    only_at_fault : bool
+        Whether just the layer that the finding names is changed.
+    rate : float
+        Factor on the learning rate.
+    clipnorm : float or None
+    scale_inputs : bool
+        Begins with a Normalization layer that is adapted to the training samples.
+    other_logits : bool
+        The loss is told the opposite of what the outputs are.
+    class_weights : bool
+        Each class counts the same.
+    trainable : bool
+        All layers are trained.
+    """
+
+    words: str
+    layer: Callable[[LayerConfig], LayerConfig] | None = None
+    everywhere: Callable[[LayerConfig], LayerConfig] | None = None
+    only_at_fault: bool = False
+    rate: float = 1.0
+    clipnorm: float | None = None
+    scale_inputs: bool = False
+    other_logits: bool = False
+    class_weights: bool = False
+    trainable: bool = False
+
+
+def _with(**changes: Any) -> Callable[[LayerConfig], LayerConfig]:
+    """Return a function that sets those fields which a layer's configuration has."""
+    return lambda config: config | {name: value for name, value in changes.items() if name in config}
+
+
+def _rectified(config: LayerConfig) -> LayerConfig:
+    if config.get("activation") not in SATURATING:
+        return config
+    return config | {"activation": "relu"} | ({"kernel_initializer": "he_normal"} if "units" in config else {})
+
+
+def _leaky(config: LayerConfig) -> LayerConfig:
+    leaky = {"activation": "leaky_relu"} if config.get("activation") == "relu" else {}
+    return _with(kernel_initializer="he_normal", bias_initializer="zeros")(config) | leaky
+
+
+def _wider(factor: float) -> Callable[[LayerConfig], LayerConfig]:
+    return lambda config: (
+        config | {name: max(1, round(config[name] * factor)) for name in ("units", "filters") if name in config}
+    )
+
+
+DRAWN_ANEW = _with(kernel_initializer="glorot_uniform", bias_initializer="zeros")
+REMEDIES: Mapping[str, Remedy] = {
+    "not_finite": Remedy(words="a tenth of the learning rate, gradients clipped to norm 1", rate=0.1, clipnorm=1.0),
+    "wrong_output_activation": Remedy(words="a loss that takes what the outputs are", other_logits=True),
+    "missing_input_scaling": Remedy(words="a Normalization layer at the beginning", scale_inputs=True),
+    "vanishing_gradient": Remedy(words="relu and he_normal weights in place of sigmoid and tanh", layer=_rectified),
+    "exploding_gradient": Remedy(
+        words="glorot_uniform weights, gradients clipped to norm 1", layer=DRAWN_ANEW, clipnorm=1.0
+    ),
+    "saturation": Remedy(words="glorot_uniform weights, biases of zero", layer=DRAWN_ANEW),
+    "dying_relu": Remedy(words="leaky_relu, he_normal weights, biases of zero", layer=_leaky),
+    "dead_units": Remedy(words="glorot_uniform weights, biases of zero", layer=DRAWN_ANEW),
+    "untrained_layer": Remedy(words="all layers trained", trainable=True),
+    "stale_normalization": Remedy(words="BatchNormalization(momentum=0.9)", everywhere=_with(momentum=0.9)),
+    "at_chance": Remedy(words="a tenth of the learning rate", rate=0.1),
+    "oscillation": Remedy(words="a fifth of the learning rate", rate=0.2),
+    "class_collapse": Remedy(words="class weights", class_weights=True),
+    "overfitting": Remedy(
+        words="l2 of 0.001 in hidden layers",
+        layer=lambda config: (
+            config | ({"kernel_regularizer": keras.regularizers.L2(1e-3)} if "kernel_regularizer" in config else {})
+        ),
+    ),
+    "slow_convergence": Remedy(words="three times the learning rate", rate=3.0),
+    "underfitting": Remedy(words="twice as many units and filters", layer=_wider(2.0)),
+    "bloat": Remedy(words="half of its units or filters", layer=_wider(0.5), only_at_fault=True),
+}  # fmt: skip
+
+
+def fresh(model: keras.Model, x: np.ndarray, remedy: Remedy | None, at_fault: str | None = None) -> keras.Model:
+    """Return an untrained, compiled copy of a model, changed by a remedy.
+
+    Layers that are not trained (pretrained ones, Normalization) keep their weights, unless the remedy trains them.
+
+    Parameters
+    ----------
+    model : keras.Model
+        Sequential or functional, compiled.
+    x : ndarray
+        Training samples.
+    remedy : Remedy or None
+        None changes nothing.
+    at_fault : str, optional
+        Id of the layer that a finding names.
+
+    Raises
+    ------
+    ModelBuildError
+        A model that Keras cannot clone, or that cannot be built with the change.
+    """
+    remedy = remedy or Remedy(words="nothing")
+    graph = graph_of(model, inputs=as_tensor(x[:1]))
+    hidden = {graph.layers[graph.by_id[site.call].layer].name for site in hidden_sites(graph)}
+    hidden |= {graph.layers[graph.by_id[site.node].layer].name for site in hidden_sites(graph)}
+    if remedy.only_at_fault and at_fault is not None:
+        hidden = {graph.layers[at_fault].name} if at_fault in graph.layers else set()
+
+    def cloned(layer: Any) -> Any:
+        config = layer.get_config()
+        if remedy.everywhere is not None:
+            config = remedy.everywhere(config)
+        if remedy.layer is not None and layer.name in hidden:
+            config = remedy.layer(config)
+        return type(layer).from_config(config)
+
+    try:
+        copy = keras.models.clone_model(model, clone_function=cloned, recursive=True)
+    except (ValueError, TypeError, NotImplementedError) as error:
+        raise ModelBuildError(f"{model.name!r} cannot be made anew with {remedy.words}: {error}") from error
+    _keep_what_is_not_trained(model, copy, remedy.trainable)
+    if remedy.scale_inputs:
+        copy = _scaled(copy, x)
+    copy.compile(_optimizer(model, remedy), _loss(model, remedy), metrics=["accuracy"])
+    return copy
+
+
+def _keep_what_is_not_trained(model: keras.Model, copy: keras.Model, train_all: bool) -> None:
+    for old, new in zip(model._flatten_layers(), copy._flatten_layers(), strict=False):
+        if train_all:
+            new.trainable = True
+        elif old.weights and not old.trainable_weights and type(old) is type(new):
+            new.set_weights(old.get_weights())
+
+
+def _scaled(model: keras.Model, x: np.ndarray) -> keras.Model:
+    scale = keras.layers.Normalization(axis=None)
+    scale.adapt(np.asarray(x, dtype="float32"))
+    inputs = keras.Input(x.shape[1:])
+    return keras.Model(inputs, model(scale(inputs)), name=model.name)
+
+
+def _optimizer(model: keras.Model, remedy: Remedy) -> Any:
+    config = model.optimizer.get_config()
+    if remedy.rate != 1:
+        if not isinstance(config["learning_rate"], int | float):
+            raise ConfigError("The learning rate is a schedule: change it by hand, or compile with a number.")
+        config["learning_rate"] = config["learning_rate"] * remedy.rate
+    if remedy.clipnorm is not None:
+        config |= {"clipnorm": remedy.clipnorm, "clipvalue": None, "global_clipnorm": None}
+    return type(model.optimizer).from_config(config)
+
+
+def _loss(model: keras.Model, remedy: Remedy) -> Any:
+    loss = model.loss
+    if not remedy.other_logits:
+        return loss
+    named = keras.losses.get(loss) if isinstance(loss, str) else loss
+    if callable(named) and not isinstance(named, keras.losses.Loss):  # a string gives a function
+        named = keras.losses.SparseCategoricalCrossentropy()
+    config = named.get_config()
+    return type(named).from_config(config | {"from_logits": not config["from_logits"]})

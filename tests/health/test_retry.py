@@ -1,0 +1,173 @@
+"""Prescriptions tried for real, and what is said before training."""
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from hpoviz.errors import ConfigError, DatasetError, ModelBuildError
+from hpoviz.health.diagnosis import RULES
+from hpoviz.health.health_analyzer import HealthAnalyzer
+from hpoviz.health.preflight import AT_START
+from hpoviz.health.remedies import REMEDIES, fresh
+from tests.health.test_health_analyzer import body, data, parts  # noqa: F401  fixtures
+
+NOT_TRIED = {"label_noise"}  # the data must be mended
+
+
+def made(*stack, optimizer="adam", loss="sparse_categorical_crossentropy"):
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 1)), *(stack or body())], name="patient")
+    model.compile(optimizer, loss, metrics=["accuracy"])
+    return model
+
+
+def bias(value):
+    return keras.initializers.Constant(value)
+
+
+def test_every_fault_can_be_tried_or_is_known_not_to_be():
+    assert {rule.fault for rule in RULES} - NOT_TRIED == set(REMEDIES)
+    assert set(AT_START) <= {rule.fault for rule in RULES}
+
+
+@pytest.mark.parametrize(
+    ("fault", "make"),
+    [
+        ("dying_relu", lambda: made(layers.Flatten(), layers.Dense(32, "relu", bias_initializer=bias(-3.0)),
+                                    layers.Dense(10, "softmax"))),
+        ("vanishing_gradient", lambda: made(layers.Flatten(), *(layers.Dense(32, "sigmoid") for _ in range(6)),
+                                            layers.Dense(10, "softmax"))),
+        ("saturation", lambda: made(layers.Flatten(), layers.Dense(32, "tanh", bias_initializer=bias(20.0)),
+                                    layers.Dense(32, "tanh"), layers.Dense(10, "softmax"))),
+        ("wrong_output_activation", lambda: made(layers.Flatten(), layers.Dense(32, "relu"), layers.Dense(10))),
+        ("not_finite", lambda: made(optimizer=keras.optimizers.SGD(1e10))),
+        ("untrained_layer", lambda: made(layers.Flatten(), layers.Dense(32, "relu", trainable=False),
+                                         layers.Dense(10, "softmax"))),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_a_prescription_mends_its_fault(parts, fault, make):  # noqa: F811
+    model = make()
+    before = [weight.copy() for weight in model.get_weights()]
+    tried = HealthAnalyzer().retry(model, parts, fault, epochs=6)
+    assert tried.fixed, tried
+    assert tried.accuracy_after > (0.6 if fault != "not_finite" else 0)  # a tenth of that rate is no good one either
+    assert tried.accuracy_after > tried.accuracy_before - 0.05
+    assert "it is gone" in repr(tried)
+    assert REMEDIES[fault].words in tried._repr_html_()
+    assert all(np.array_equal(a, b) for a, b in zip(before, model.get_weights(), strict=True))
+
+
+def test_unscaled_inputs_are_scaled(parts):  # noqa: F811
+    (x, y), (x_val, y_val) = parts
+    large = ((x * 1000, y), (x_val * 1000, y_val))
+    model = made()
+    (finding,) = [
+        one for one in HealthAnalyzer().analyze(model, large).findings if one.fault == "missing_input_scaling"
+    ]
+    tried = HealthAnalyzer().retry(model, large, finding, epochs=4)
+    assert tried.fixed
+    assert isinstance(tried.model.layers[1], layers.Normalization)
+    assert tried.accuracy_after > tried.accuracy_before
+
+
+def test_only_the_layer_at_fault_is_made_smaller(parts):  # noqa: F811
+    model = made(layers.Flatten(), layers.Dense(8, "relu", name="fit"), layers.Dense(600, "relu", name="fat"),
+                 layers.Dense(10, "softmax"))  # fmt: skip
+    copy = fresh(model, parts[0][0], REMEDIES["bloat"], "fat")
+    assert [layer.units for layer in copy.layers[1:]] == [8, 300, 10]
+    both = fresh(model, parts[0][0], REMEDIES["underfitting"])
+    assert [layer.units for layer in both.layers[1:]] == [16, 1200, 10]
+
+
+def test_pretrained_layers_stay_as_they_are(parts):  # noqa: F811
+    known = layers.Dense(16, "relu", trainable=False, name="known")
+    model = made(layers.Rescaling(0.5), layers.Flatten(), known, layers.Dense(10, "softmax"))
+    copy = fresh(model, parts[0][0], REMEDIES["oscillation"])
+    assert all(
+        np.array_equal(a, b) for a, b in zip(known.get_weights(), copy.get_layer("known").get_weights(), strict=True)
+    )
+    assert float(copy.optimizer.learning_rate) == pytest.approx(2e-4)
+
+
+def test_class_weights_help_a_rare_class(parts):  # noqa: F811
+    (x, y), val = parts
+    rare = np.flatnonzero(y == 3)[8:]
+    keep = np.setdiff1d(np.arange(len(y)), rare)
+    tried = HealthAnalyzer().retry(made(), ((x[keep], y[keep]), val), "class_collapse", epochs=8)
+    worst = [report.accuracy_consistency.evidence["worst_recall"] for report in (tried.before, tried.after)]
+    assert worst[1] > worst[0]
+
+
+class Own(keras.Model):
+    """A model with a call of its own, which Keras cannot clone."""
+
+    def __init__(self):
+        super().__init__()
+        self.flat, self.head = layers.Flatten(), layers.Dense(10, "softmax")
+
+    def call(self, x):
+        return self.head(self.flat(x))
+
+
+def test_what_cannot_be_tried(parts):  # noqa: F811
+    model = made()
+    analyzer = HealthAnalyzer()
+    with pytest.raises(ConfigError, match=r"against 'label_noise'\."):
+        analyzer.retry(model, parts, "label_noise")
+    with pytest.raises(ConfigError, match=r"against 'dying'\. Did you mean"):
+        analyzer.retry(model, parts, "dying")
+    with pytest.raises(DatasetError, match="To train again, data must be a Dataset or"):
+        analyzer.retry(model, parts[1], "dying_relu")
+    with pytest.raises(ConfigError, match="'bare' is not compiled"):
+        analyzer.retry(keras.Sequential([keras.Input((8, 8, 1)), *body()], name="bare"), parts, "dying_relu")
+    schedule = keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.9))
+    with pytest.raises(ConfigError, match="The learning rate is a schedule"):
+        analyzer.retry(made(optimizer=schedule), parts, "oscillation", epochs=1)
+    own = Own()
+    own.compile("adam", "sparse_categorical_crossentropy")
+    own(parts[0][0][:1])
+    with pytest.raises(ModelBuildError, match="cannot be made anew"):
+        analyzer.retry(own, parts, "slow_convergence", epochs=1)
+
+
+def faults(model, given):
+    return [finding.fault for finding in HealthAnalyzer().preflight(model, given).findings]
+
+
+def test_nothing_speaks_against_a_sound_model(parts):  # noqa: F811
+    found = HealthAnalyzer().preflight(made(), parts)
+    assert found
+    assert repr(found) == "Before training patient: nothing speaks against it."
+    assert "No finding" in found._repr_html_()
+
+
+@pytest.mark.parametrize(
+    ("fault", "make"),
+    [
+        ("learning_rate_out_of_range", lambda: made(optimizer=keras.optimizers.Adam(0.5))),
+        ("learning_rate_out_of_range", lambda: made(optimizer=keras.optimizers.SGD(1e-6))),
+        ("wrong_output_activation", lambda: made(*body()[:-1], layers.Dense(10))),
+        ("wrong_label_coding", lambda: made(loss="categorical_crossentropy")),
+        ("too_much_dropout", lambda: made(*body()[:-1], layers.Dropout(0.9), body()[-1])),
+        ("not_compiled", lambda: keras.Sequential([keras.Input((8, 8, 1)), *body()])),
+        ("dying_relu", lambda: made(layers.Flatten(), layers.Dense(32, "relu", bias_initializer=bias(-9.0)),
+                                    layers.Dense(10, "softmax"))),
+    ],
+)  # fmt: skip
+def test_what_speaks_against_training(parts, fault, make):  # noqa: F811
+    assert fault in faults(make(), parts)
+
+
+def test_data_that_speak_against_training(parts):  # noqa: F811
+    (x, y), val = parts
+    assert "missing_input_scaling" in faults(made(), ((x * 255, y), (val[0] * 255, val[1])))
+    others = np.flatnonzero((y != 3) | (np.arange(len(y)) < 60))
+    found = HealthAnalyzer().preflight(made(), ((x[others], y[others]), val))
+    assert [finding.fault for finding in found.findings] == ["rare_class"]
+    assert found.findings[0].evidence.startswith("Class 3 has ")
+    assert "! rare class: Class 3" in repr(found)
+    broken = val[0].copy()
+    broken[0, 0, 0] = np.nan
+    assert faults(made(), ((x, y), (broken, val[1])))[0] == "values_not_finite"
