@@ -171,9 +171,22 @@ def _stale_normalization(case: Case) -> Iterator[Sign]:
 
 
 def _label_noise(case: Case) -> Iterator[Sign]:
-    if case.seen.suspicious is not None:
-        evidence = f"The model is sure of another class for {case.seen.suspicious:.0%} of its training samples"
-        yield Sign(case.seen.suspicious, evidence)
+    """Compare accuracies: a model cannot know training labels worse than others, unless the labels are worse.
+
+    In standard errors of the difference, so it is seen where validation labels are the better ones.
+    """
+    seen, evidence = case.seen, case.metrics["accuracy_consistency"].evidence
+    if seen.train_accuracy is None or "gap" not in evidence:
+        return
+    both = (seen.train_accuracy + evidence["accuracy"]) / 2
+    error = math.sqrt(both * (1 - both) * (1 / seen.rows + 1 / seen.train_rows))
+    if error > 0 and evidence["gap"] < 0:
+        sure = "" if seen.suspicious is None else f"; it is sure of another class for {seen.suspicious:.0%} of them"
+        yield Sign(
+            -evidence["gap"] / error,
+            f"Accuracy is {evidence['accuracy']:.3f} on validation samples and {seen.train_accuracy:.3f} on those that "
+            f"it learned from, {-evidence['gap'] / error:.1f} standard errors less{sure}",
+        )
 
 
 def _chance(case: Case) -> Iterator[Sign]:
@@ -346,10 +359,10 @@ RULES: tuple[Rule, ...] = (
         "label_noise",
         "accuracy_consistency",
         _label_noise,
-        "{:.0%}",
-        "What it is told is not so: it learns the mistakes by heart, or gets no further.",
-        "Look at the training samples that it is surest to be of another class, and mend their labels; then "
-        "label smoothing, fewer epochs and more data help.",
+        "{:.1f}",
+        "Many training labels seem to be wrong: the model knows better, or learns the mistakes by heart.",
+        "Look at the training samples that it is surest to be of another class, and mend their labels; fewer epochs "
+        "and more data help.",
     ),
     Rule(
         "class_collapse",

@@ -77,8 +77,8 @@ class Observation:
         Training samples that were looked at; 0 without.
     train_accuracy : float or None
         On them.
-    suspicious, suspicious_validation : float or None
-        Share of the training and of the validation samples that seem to be labelled wrongly.
+    suspicious : float or None
+        Share of the training samples that the model is sure to be of another class.
     agreement : float or None
         Share of predictions that stay when noise is added to the samples.
     snapshots : sequence of Snapshot
@@ -106,7 +106,6 @@ class Observation:
     train_rows: int = 0
     train_accuracy: float | None = None
     suspicious: float | None = None
-    suspicious_validation: float | None = None
     agreement: float | None = None
     snapshots: Sequence[Snapshot]
     not_finite: Sequence[str] = ()

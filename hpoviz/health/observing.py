@@ -56,7 +56,6 @@ def observe(
         train_rows=0 if samples.y_train is None else len(samples.y_train),
         train_accuracy=None if train is None else float((named.classes(train) == samples.y_train).mean()),
         suspicious=None if train is None or samples.y_train is None else _suspicious(named, train, samples.y_train),
-        suspicious_validation=_suspicious(named, look.outputs, samples.y),
         agreement=_agreement(named, samples.x, predicted, seed),
         snapshots=(*before, Snapshot(epoch=epoch, layers=look.layers)),
         not_finite=() if look.finite else _not_finite(probe, samples, look),

@@ -21,7 +21,7 @@ def accuracy_consistency(
 ) -> Metric:
     """Return whether a model is as good on all classes, on new data, and on slightly changed data.
 
-    (worst class' recall / mean recall) · clip(1 − gap / 0.2) · agreement
+    (worst class' recall / mean recall) · clip(1 − |gap| / 0.2) · agreement
 
     Parameters
     ----------
@@ -30,7 +30,8 @@ def accuracy_consistency(
     agreement : float or None
         Share of predictions that stay when small noise is added to the samples.
     train_accuracy : float or None
-        For the gap between training and validation data.
+        For the gap between training and validation data. Where validation data do better than training data, the
+        training labels are not those of the validation data.
     """
     name = "accuracy_consistency"
     if len(labels) < LEAST_ROWS:
@@ -51,9 +52,9 @@ def accuracy_consistency(
     large = classes[counts >= LEAST_OF_CLASS]
     if len(large) < 2:
         return Metric(name=name, value=None, reason=f"Fewer than two classes have {LEAST_OF_CLASS} samples.")
-    gap = max(0.0, train_accuracy - float(right.mean())) if train_accuracy is not None else 0.0
+    gap = train_accuracy - float(right.mean()) if train_accuracy is not None else 0.0
     share, worst, recall = _evenness(labels, right, large)
-    rest = clip(1 - gap / WIDEST_GAP) * (agreement if agreement is not None else 1.0)
+    rest = clip(1 - abs(gap) / WIDEST_GAP) * (agreement if agreement is not None else 1.0)
     drawn = _bootstrap(labels, right, large, seed)
     evidence |= {"worst_class": float(worst), "worst_recall": recall, "evenness": share, "gap": gap}
     if agreement is not None:

@@ -208,6 +208,8 @@ def test_the_gap_and_the_agreement():
     wrong[:30] = (wrong[:30] + 1) % 3  # an accuracy of 0.9 on validation data, 1.0 on training data
     metric = accuracy_consistency(labels, wrong, agreement=1.0, train_accuracy=1.0)
     assert metric.value == pytest.approx(0.5, abs=0.01)
+    backwards = accuracy_consistency(labels, labels, agreement=1.0, train_accuracy=0.9)
+    assert backwards.value == pytest.approx(0.5)  # better on validation data: the labels differ
     assert accuracy_consistency(labels, labels).reason == "Without training data (no gap) and noise."
 
 
