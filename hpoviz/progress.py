@@ -27,7 +27,7 @@ __all__ = [
 STATES = ("finished", "pruned", "failed", "infeasible", "cancelled")
 # Shown first where they differ, as they tell most about a model; the others follow in their own order.
 TELLING = ("learning_rate", "optimizer", "num_layers_conv", "filters", "activation")
-COLUMNS_ALWAYS = ("number", "state", "score", "health", "weights", "epochs", "seconds")
+COLUMNS_ALWAYS = ("number", "state", "score", "weights", "epochs", "seconds")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -104,15 +104,22 @@ class TrialTable:
 
     @classmethod
     def of(cls, state: RunState, *, most: int = 12, params: int = 4) -> TrialTable:
-        """Choose and format up to `most` trials and the `params` most telling parameters that differ between them."""
+        """Choose and format up to `most` trials and the `params` most telling parameters that differ between them.
+
+        Health has a column where it was measured.
+        """
         order = {"finished": 0, "pruned": 1, "infeasible": 2, "failed": 2, "cancelled": 3}
         trials = sorted(state.numbered, key=lambda t: (order[t.state], -(t.score or 0), t.number))
         shown = trials[:most]
         names = _differing_params(shown)[:params]
-        rows = tuple((*_cells(trial), *(value_text(trial.params.get(name)) for name in names)) for trial in shown)
+        health = any(trial.health is not None for trial in shown)
+        rows = tuple(
+            (*_cells(trial, health), *(value_text(trial.params.get(name)) for name in names)) for trial in shown
+        )
         best = state.best if state.kind is None else None
         best_row = next((i for i, trial in enumerate(shown) if best and trial.trial_id == best.trial_id), None)
-        return cls((*COLUMNS_ALWAYS, *names), rows, len(trials) - len(shown), best_row)
+        header = (*COLUMNS_ALWAYS[:3], *(["health"] if health else []), *COLUMNS_ALWAYS[3:])
+        return cls((*header, *names), rows, len(trials) - len(shown), best_row)
 
 
 def progress_lines(view: ProgressView, width: int) -> list[str]:
@@ -252,12 +259,12 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def _cells(trial: TrialResult) -> tuple[str, ...]:
+def _cells(trial: TrialResult, health: bool) -> tuple[str, ...]:
     return (
         str(trial.number) if trial.origin in (SEARCH, *PLANNED) else trial.origin,
         f"{trial.state} ({trial.origin})" if trial.origin in PLANNED else trial.state,
         "" if trial.score is None else f"{trial.score:.4f}",
-        "" if trial.health is None else f"{trial.health:.2f}",
+        *(["" if trial.health is None else f"{trial.health:.2f}"] if health else []),
         "" if trial.parameters is None else f"{trial.parameters:,}",
         str(len(trial.history) or ""),
         "" if trial.seconds is None else f"{trial.seconds:.1f}",

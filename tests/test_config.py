@@ -16,9 +16,12 @@ BAD_REQUESTS = [
     ({"trials": True}, "trials must be a whole number, at least 1. Got True."),
     ({"trials": None}, "trials must be a whole number, at least 1. Got None."),
     ({"trials": "10"}, "trials must be a whole number, at least 1. Got '10'."),
-    ({"objective": "acuracy"}, "objective must be one of 'accuracy'. Got 'acuracy'. Did you mean 'accuracy'?"),
-    ({"objective": None}, "objective must be one of 'accuracy'. Got None."),
-    ({"objective": 3}, "objective must be one of 'accuracy'. Got 3."),
+    (
+        {"objective": "acuracy"},
+        "objective must be one of 'accuracy', 'health', 'pareto'. Got 'acuracy'. Did you mean 'accuracy'?",
+    ),
+    ({"objective": None}, "objective must be one of 'accuracy', 'health', 'pareto'. Got None."),
+    ({"objective": 3}, "objective must be one of 'accuracy', 'health', 'pareto'. Got 3."),
     ({"seed": -1}, "seed must be a whole number, from 0 to 4294967295 (or None). Got -1."),
     ({"seed": 1.5}, "seed must be a whole number, from 0 to 4294967295 (or None). Got 1.5."),
     ({"epochs": 0}, "epochs must be a whole number, at least 1 (or None). Got 0."),
@@ -106,9 +109,14 @@ def test_good_request_keeps_its_values(keywords):
 
 def test_good_config_keeps_its_values():
     config = OptimizationConfig(
-        timeout_hours=0.5, retries=0, early_stopping_patience=None, startup_trials=1, keep_models="best"
+        timeout_hours=0.5,
+        retries=0,
+        early_stopping_patience=None,
+        startup_trials=1,
+        keep_models="best",
+        health_monitoring_frequency=3,
     )
-    assert dataclasses.astuple(config) == (0.5, 0, None, 1, "best")
+    assert dataclasses.astuple(config) == (0.5, 0, None, 1, "best", 3)
 
 
 def test_defaults():

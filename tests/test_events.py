@@ -35,6 +35,10 @@ VALUES = {
     "str | None": st.none() | st.text(max_size=20),
     "Mapping[str, Any]": MAPPING,
     "Mapping[str, float] | None": st.none() | st.dictionaries(st.text(max_size=8), FINITE, max_size=3),
+    "Mapping[str, float | None] | None": st.none()
+    | st.dictionaries(st.text(max_size=8), st.none() | FINITE, max_size=3),
+    "Sequence[float] | None": st.none() | st.lists(FINITE, max_size=3),
+    "Sequence[Mapping[str, Any]]": st.lists(MAPPING, max_size=3),
     "Sequence[Mapping[str, int]]": st.lists(st.dictionaries(st.text(max_size=8), st.integers()), max_size=3),
     "Mapping[str, Mapping[str, Any]]": st.dictionaries(st.text(max_size=8), MAPPING, max_size=3),
 }

@@ -367,7 +367,7 @@ def test_shift_tab_shows_the_settings():
     import inspect
 
     names = list(inspect.signature(hpoviz.Optimizer).parameters)
-    assert names[:4] == ["data", "trials", "objective", "seed"]
+    assert names[:4] == ["data", "trials", "objective", "weights"]
 
 
 def test_a_failing_disk_is_an_error_and_leaves_what_was_written(stripes, run_dir):

@@ -188,6 +188,14 @@ def test_table_cells():
     assert table.rows == (("0", "finished", "0.9877", "1,234,567", "1", "3.2"),)
 
 
+def test_health_has_a_column_where_it_was_measured():
+    state = run_of(finished(0, 0, 0.9), finished(0, 0, 0.8))
+    state.trials[0] = dataclasses.replace(state.trials[0], health=0.876)
+    table = TrialTable.of(state)
+    assert table.header[:5] == ("number", "state", "score", "health", "weights")
+    assert [row[3] for row in table.rows] == ["0.88", ""]
+
+
 def test_table_leaves_cells_empty_where_nothing_is_known():
     end = TrialFailed(run="r", trial=0, number=0, seconds=0.0, kind="error")
     assert TrialTable.of(run_of(end)).rows == (("0", "failed", "", "", "", "0.0"),)

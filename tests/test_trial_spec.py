@@ -49,6 +49,8 @@ def test_json_form():
         "early_stopping_patience": None,
         "max_parameters": None,
         "max_trial_minutes": None,
+        "health_every": 0,
+        "scoring": None,
     }
 
 

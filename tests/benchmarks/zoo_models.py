@@ -75,7 +75,8 @@ def _mnist(seed: int) -> Samples:
 
 
 @functools.cache
-def _fashion_arrays() -> tuple[np.ndarray, np.ndarray]:
+def fashion_arrays() -> tuple[np.ndarray, np.ndarray]:
+    """Return the 60,000 training pictures of Fashion-MNIST, as bytes, and their labels."""
     import gzip
 
     with gzip.open(stand_ins.FASHION / "train-images-idx3-ubyte.gz") as file:
@@ -86,7 +87,7 @@ def _fashion_arrays() -> tuple[np.ndarray, np.ndarray]:
 
 
 def _fashion(seed: int) -> Samples:
-    x, y = _fashion_arrays()
+    x, y = fashion_arrays()
     rows = np.random.default_rng(seed).permutation(len(x))[:2600]
     return _of(x[rows].astype("float32") / 255, y[rows], 2000, 512, seed)
 
