@@ -49,9 +49,9 @@ def metrics_of(seen: Observation) -> dict[str, Metric]:
     found = (
         neuron_utilization(seen.now.layers, seen.rows),
         parameter_efficiency(seen.now.layers, seen.rows, better_than_chance=bool(better_than_chance)),
-        training_stability(losses, trivial),
+        training_stability(losses, trivial, seen.penalty),
         gradient_health(seen.snapshots),
-        convergence_quality(losses, trivial, seen.history.get("val_loss")),
+        convergence_quality(losses, trivial, seen.history.get("val_loss"), seen.penalty),
         accuracy_consistency(labels, predicted, agreement=seen.agreement, train_accuracy=seen.train_accuracy),
     )
     metrics = dict(zip(METRICS, found, strict=True))

@@ -278,6 +278,24 @@ RULES: tuple[Rule, ...] = (
         "Begin the model with layers.Rescaling(1 / 255) for pictures, or with an adapted layers.Normalization().",
     ),
     Rule(
+        "dying_relu",
+        "neuron_utilization",
+        _inactive(rectifiers=True),
+        "{:.0%} inactive",
+        "The others say the same for every sample: their weights cost time and memory for nothing.",
+        "Use a smaller learning rate and kernel_initializer='he_normal', leaky_relu instead of relu, or "
+        "BatchNormalization; if accuracy is good, a narrower layer will do.",
+    ),
+    Rule(
+        "saturation",
+        "gradient_health",
+        _saturation,
+        "{:.0%}",
+        "They pass next to no gradient, so they cannot move away from there.",
+        "Scale the inputs to about −1 to 1, use a smaller learning rate, glorot_uniform weights and BatchNormalization "
+        "before the activation; or relu.",
+    ),
+    Rule(
         "vanishing_gradient",
         "gradient_health",
         _vanishing,
@@ -294,24 +312,6 @@ RULES: tuple[Rule, ...] = (
         "Steps of the first layers are far too large: the loss jumps or becomes NaN.",
         "Use kernel_initializer='he_normal', BatchNormalization, clipnorm=1.0 in the optimizer, and a smaller learning "
         "rate.",
-    ),
-    Rule(
-        "saturation",
-        "gradient_health",
-        _saturation,
-        "{:.0%}",
-        "They pass next to no gradient, so they cannot move away from there.",
-        "Scale the inputs to about −1 to 1, use a smaller learning rate, glorot_uniform weights and BatchNormalization "
-        "before the activation; or relu.",
-    ),
-    Rule(
-        "dying_relu",
-        "neuron_utilization",
-        _inactive(rectifiers=True),
-        "{:.0%} inactive",
-        "The others say the same for every sample: their weights cost time and memory for nothing.",
-        "Use a smaller learning rate and kernel_initializer='he_normal', leaky_relu instead of relu, or "
-        "BatchNormalization; if accuracy is good, a narrower layer will do.",
     ),
     Rule(
         "dead_units",
@@ -348,14 +348,6 @@ RULES: tuple[Rule, ...] = (
         "and a smaller model.",
     ),
     Rule(
-        "oscillation",
-        "training_stability",
-        _instability,
-        "{:.2f} below 1",
-        "Where training stops is a matter of luck.",
-        "Use a learning rate three to ten times smaller, a larger batch, or a schedule that lowers the learning rate.",
-    ),
-    Rule(
         "label_noise",
         "accuracy_consistency",
         _label_noise,
@@ -365,20 +357,12 @@ RULES: tuple[Rule, ...] = (
         "and more data help.",
     ),
     Rule(
-        "class_collapse",
-        "accuracy_consistency",
-        _collapse,
-        "{:.0%}",
-        "The accuracy hides that this class is hardly ever found.",
-        "Give it class weights, or more samples, and look at what it is taken for.",
-    ),
-    Rule(
-        "overfitting",
-        "accuracy_consistency",
-        _overfitting,
-        "{:.2f} apart",
-        "The model knows its training samples by heart.",
-        "Use dropout, l2, augmentation, a smaller model or fewer epochs; more data help most.",
+        "oscillation",
+        "training_stability",
+        _instability,
+        "{:.2f} below 1",
+        "Where training stops is a matter of luck.",
+        "Use a learning rate three to ten times smaller, a larger batch, or a schedule that lowers the learning rate.",
     ),
     Rule(
         "slow_convergence",
@@ -395,6 +379,22 @@ RULES: tuple[Rule, ...] = (
         "{:.0%}",
         "The model cannot say what the data hold.",
         "Use a larger model, less dropout and l2, or another learning rate.",
+    ),
+    Rule(
+        "class_collapse",
+        "accuracy_consistency",
+        _collapse,
+        "{:.0%}",
+        "The accuracy hides that this class is hardly ever found.",
+        "Give it class weights, or more samples, and look at what it is taken for.",
+    ),
+    Rule(
+        "overfitting",
+        "accuracy_consistency",
+        _overfitting,
+        "{:.2f} apart",
+        "The model knows its training samples by heart.",
+        "Use dropout, l2, augmentation, a smaller model or fewer epochs; more data help most.",
     ),
     Rule(
         "bloat",

@@ -95,6 +95,8 @@ class Observation:
         Whether the outputs are shares.
     takes_logits : bool or None
         Whether the compiled loss says so; None where the model is not compiled.
+    penalty : float
+        What weight penalties (L2 and the like) add to the loss; 0 without.
     history : mapping of str to sequence of float
         Curves by epoch: loss, accuracy, val_loss, val_accuracy, those that there are.
     """
@@ -115,6 +117,7 @@ class Observation:
     first_layer: str | None = None
     sums_to_one: bool = True
     takes_logits: bool | None = None
+    penalty: float = 0.0
     history: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
 
     @property

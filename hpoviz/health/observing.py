@@ -65,6 +65,7 @@ def observe(
         first_layer=probe.first_layer,
         sums_to_one=named.shares,
         takes_logits=_takes_logits(probe.model),
+        penalty=float(sum(float(loss) for loss in probe.model.losses)),
         history=history,
     )
 

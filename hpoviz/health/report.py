@@ -11,12 +11,13 @@ import pandas as pd
 
 from hpoviz import _html
 from hpoviz.errors import nearest
+from hpoviz.health.calibration import USUAL
 from hpoviz.health.metric import EXPLANATIONS, METRICS, Metric
 
 __all__ = ["Finding", "HealthReport", "in_words", "without_infinities"]
 
 VERSION = 1
-HEALTHY, WATCHED = 0.8, 0.5  # from where on a value is called so
+HEALTHY = 0.8  # from where on a value is called so, unless healthy models have less
 LEAST_METRICS = 3  # with fewer there is no overall health
 
 
@@ -107,6 +108,13 @@ class HealthReport:
         return sum(weight * value for weight, value in known) / total
 
     @property
+    def _usual(self) -> float:
+        """What the overall health would be if each metric had the least of healthy models."""
+        parts = [(self.weights[metric.name], usual_value(metric.name)) for metric in self.available]
+        total = sum(weight for weight, _ in parts)
+        return sum(weight * value for weight, value in parts) / total if total else HEALTHY
+
+    @property
     def coverage(self) -> str:
         """How many of the metrics the overall health is made of, as "5/6"."""
         return f"{len(self.available)}/{sum(weight > 0 for weight in self.weights.values())}"
@@ -162,19 +170,24 @@ class HealthReport:
 
     def _repr_html_(self) -> str:
         overall = "" if self.overall is None else f" {self.overall:.2f},"
-        title = f"Health of {self.model}:{overall} {in_words(self.overall)}"
+        title = f"Health of {self.model}:{overall} {in_words(self.overall, self._usual)}"
         facts = f"{self.coverage} metrics, {self.rows} samples, {self.seconds:.1f} s"
         metrics = [
             _html.HealthRow(
                 name=metric.name.replace("_", " "),
                 value=metric.value,
-                words=in_words(metric.value),
+                words=in_words(metric.value, usual_value(metric.name)),
                 interval=metric.interval,
                 weight=self.weights[metric.name],
                 reason=metric.reason or "",
                 explanation=EXPLANATIONS[metric.name],
                 layers=[
-                    (score.layer, f"{score.value:.2f}", in_words(score.value), _numbers(score.evidence))
+                    (
+                        score.layer,
+                        f"{score.value:.2f}",
+                        in_words(score.value, usual_value(metric.name)),
+                        _numbers(score.evidence),
+                    )
                     for score in metric.layers
                 ],
             )
@@ -194,8 +207,19 @@ class HealthReport:
         return "\n".join([*lines, *(f"  ! {finding}" for finding in self.findings)])
 
 
-def in_words(value: float | None) -> str:
+def usual_value(metric: str) -> float:
+    """Return from which value on a metric is called healthy: 95% of healthy models have it, 0.8 at most."""
+    return min(HEALTHY, USUAL.get(metric, HEALTHY))
+
+
+def in_words(value: float | None, usual: float = HEALTHY) -> str:
     """Return what a value is called: so that nobody has to tell colours or numbers apart.
+
+    Parameters
+    ----------
+    value : float or None
+    usual : float
+        What 95% of healthy models have or exceed.
 
     Examples
     --------
@@ -204,7 +228,7 @@ def in_words(value: float | None) -> str:
     """
     if value is None:
         return "not available"
-    return "healthy" if value >= HEALTHY else "to be watched" if value >= WATCHED else "ill"
+    return "healthy" if value >= usual else "to be watched" if value >= usual / 2 else "ill"
 
 
 def _numbers(evidence: Mapping[str, float]) -> str:

@@ -16,7 +16,7 @@ THROWN_OFF = 4.0  # a first epoch with so many times the trivial loss is not sta
 END = 0.2  # share of the epochs that is the end of training
 
 
-def training_stability(losses: Sequence[float] | None, trivial: float | None) -> Metric:
+def training_stability(losses: Sequence[float] | None, trivial: float | None, penalty: float = 0.0) -> Metric:
     """Return how little the training loss went up, and how little above guessing it began.
 
     (1 − RMS of upward moves, as a share of 5% of the trivial loss) · clip(1 − log(first loss / trivial loss) / log 4)
@@ -27,6 +27,9 @@ def training_stability(losses: Sequence[float] | None, trivial: float | None) ->
         Training loss by epoch.
     trivial : float or None
         Loss of the best constant prediction, of `trivial_loss`.
+    penalty : float
+        What weight penalties add to the loss in the end. With one, the first loss is not compared with guessing, as
+        nobody knows how large the penalty was then.
     """
     name = "training_stability"
     problem = _no_history(losses, trivial, LEAST_EPOCHS)
@@ -36,7 +39,7 @@ def training_stability(losses: Sequence[float] | None, trivial: float | None) ->
         return Metric(name=name, value=0.0, reason=f"The loss was not finite in epoch {_first_bad(losses)}.")
     moves = np.maximum(np.diff(losses), 0.0)
     rms = float(np.sqrt(np.mean(moves**2)))
-    start = losses[0] / trivial
+    start = 1.0 if penalty else losses[0] / trivial
     return Metric(
         name=name,
         value=(1 - min(1.0, rms / trivial / JUMPY)) * clip(1 - math.log(max(start, 1.0)) / math.log(THROWN_OFF)),
@@ -45,11 +48,15 @@ def training_stability(losses: Sequence[float] | None, trivial: float | None) ->
 
 
 def convergence_quality(
-    losses: Sequence[float] | None, trivial: float | None, validation: Sequence[float] | None = None
+    losses: Sequence[float] | None,
+    trivial: float | None,
+    validation: Sequence[float] | None = None,
+    penalty: float = 0.0,
 ) -> Metric:
     """Return how far training came down from the trivial loss, and whether it had come to rest.
 
-    clip(1 − last loss / trivial loss) · clip(1 − epochs · |slope of the last fifth| / trivial loss)
+    clip(1 − last loss / trivial loss) · clip(1 − epochs · |slope of the last fifth| / trivial loss), the last loss
+    without what weight penalties add to it.
     """
     name = "convergence_quality"
     problem = _no_history(losses, trivial, 2)
@@ -59,8 +66,9 @@ def convergence_quality(
         return Metric(name=name, value=0.0, reason=f"The loss was not finite in epoch {_first_bad(losses)}.")
     end = np.asarray(losses[-max(3, round(END * len(losses))) :], dtype=float)
     slope = float(np.polyfit(np.arange(len(end)), end, 1)[0])
-    depth, rest = clip(1 - losses[-1] / trivial), clip(1 - len(losses) * abs(slope) / trivial)
-    evidence = {"last_loss": float(losses[-1]), "trivial_loss": trivial, "end_slope": slope, "epochs": len(losses)}
+    last = max(losses[-1] - penalty, 0.0)
+    depth, rest = clip(1 - last / trivial), clip(1 - len(losses) * abs(slope) / trivial)
+    evidence = {"last_loss": last, "trivial_loss": trivial, "end_slope": slope, "epochs": len(losses)}
     evidence |= {"depth": depth, "rest": rest}
     if validation is not None and len(validation) and np.isfinite(validation).any():
         evidence["best_epoch"] = int(np.nanargmin(validation)) + 1

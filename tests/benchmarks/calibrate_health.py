@@ -5,7 +5,8 @@
 Fitted on the architectures and data sets that are not held out (see `zoo_models.py`); what the held-out ones say of
 the result is printed by `health_zoo --report`. For each finding: its sign in healthy runs, and in medium and severe
 runs of the faults that it is right for. The threshold lies beyond the largest sign of a healthy run: by `MARGIN` of the
-way from there to the median of the faulty ones that are larger, on a logarithmic scale where signs are ratios.
+way from there to the median of the faulty ones that are larger, on a logarithmic scale where signs are ratios; and not
+below `LEAST`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,16 @@ from tests.benchmarks.health_zoo import kept
 from tests.benchmarks.zoo_models import FAULTS, STRENGTHS
 from tests.benchmarks.zoo_report import HEALTHY, Judged, is_held_out, judged
 
-MARGIN = 0.25
+MARGIN = 0.5
+# Below these nothing is worth a word, or chance would do it, however well the runs could be told apart there.
+LEAST = {
+    "label_noise": 3.0,  # standard errors
+    "stale_normalization": 0.05,
+    "dead_units": 0.3,
+    "exploding_gradient": 1.0,
+    "missing_input_scaling": 10.0,
+    "overfitting": 0.16,  # a model is not ill for being better on what it has seen
+}
 RATIOS = ("missing_input_scaling", "bloat")  # their signs are compared by their logarithm
 FILE = Path(calibration.__file__).with_name("calibration.json")
 
@@ -45,7 +55,9 @@ def threshold(rule: Rule, healthy: list[Judged], faulty: list[Judged]) -> tuple[
     beyond = [value for value in bad if value > largest]
     finite = [value for value in beyond if math.isfinite(value)]
     middle = float(np.median(finite)) if finite else largest
-    chosen = largest + MARGIN * (middle - largest)
+    chosen = max(
+        largest + MARGIN * (middle - largest), float(scale(LEAST[rule.fault])) if rule.fault in LEAST else -math.inf
+    )
     hits = sum(value >= chosen for value in bad)
     row = f"| {rule.fault} | {back(largest):.3g} | {back(middle):.3g} | {back(chosen):.3g} | {hits} of {len(own)} |"
     return float(f"{back(chosen):.4g}"), row

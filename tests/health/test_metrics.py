@@ -158,6 +158,13 @@ def test_convergence_by_hand():
     assert convergence_quality(slower, 2.0).value == pytest.approx((1 - 0.91 / 2) * (1 - 10 * 0.01 / 2))
 
 
+def test_what_weight_penalties_add_does_not_count():
+    losses = [4.0, 3.0, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5, 1.5]
+    assert convergence_quality(losses, 2.0, penalty=1.0).value == pytest.approx(0.75)
+    assert training_stability(losses, 2.0, penalty=1.0).value == 1.0
+    assert training_stability(losses, 2.0).value == pytest.approx(0.5)
+
+
 def test_convergence_names_the_best_epoch():
     metric = convergence_quality([1.0, 0.5, 0.4], 2.0, [1.0, 0.6, 0.8])
     assert metric.evidence["best_epoch"] == 2
