@@ -20,10 +20,10 @@ from hpoviz.models.model_config import ModelConfig
 from hpoviz.models.saved_model import load_model
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_model import as_probabilities
-from hpoviz.results import TestScore, TrialResult
+from hpoviz.results import FINISHED, TestScore, TrialResult
 from hpoviz.running.jobs import FinalModel
 from hpoviz.running.search_problem import SearchProblem
-from hpoviz.selection import pareto_front
+from hpoviz.selection import pareto_front, size_efficiency
 from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState
@@ -80,17 +80,20 @@ class RunResults(abc.ABC):
 
         Columns: number, state, origin (search, defaults, baseline or warm start), score, accuracy and loss (on
         validation data, of the weights kept), health (overall), parameters (how many weights), best_epoch, seconds,
-        reason, ``health_…`` for each health metric, and ``params_…`` for every hyperparameter.
+        reason, ``health_…`` for each health metric, ``size_efficiency`` (1 is as small as the smallest that is as
+        accurate as can be told; by logarithms of the numbers of weights), and ``params_…`` for every hyperparameter.
         """
         ended = self._ended()
+        sizes = size_efficiency(ended, len(self._problem.split.y_val))
         rows = [
             {name: getattr(trial, name) for name in RESULT_COLUMNS}
+            | {"size_efficiency": sizes.get(trial.number or 0) if trial.state == FINISHED else None}
             | {f"health_{name}": trial.metrics.get(name) for name in METRICS}
             | {f"params_{name}": value for name, value in trial.params.items()}
             for trial in ended
         ]
         params = dict.fromkeys([*self._problem.space.parameters, *(name for trial in ended for name in trial.params)])
-        measured = [f"health_{name}" for name in METRICS]
+        measured = [*(f"health_{name}" for name in METRICS), "size_efficiency"]
         columns = [*RESULT_COLUMNS, *measured, *(f"params_{name}" for name in params)]
         frame = pd.DataFrame(rows, columns=columns)
         numbers = dict.fromkeys(("score", "accuracy", "loss", "health", "seconds", *measured), "float64")

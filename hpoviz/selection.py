@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from hpoviz.results import BEST, FINISHED, TrialResult
 
-__all__ = ["pareto_front", "selected"]
+__all__ = ["pareto_front", "selected", "size_efficiency"]
 
 
 def selected(trials: Sequence[TrialResult], select: str, validation_rows: int) -> TrialResult | None:
@@ -37,10 +37,28 @@ def selected(trials: Sequence[TrialResult], select: str, validation_rows: int) -
         return None
     if select == BEST:
         return max(finished, key=lambda trial: (trial.score or 0.0, -(trial.number or 0)))
-    best = max(trial.accuracy or 0.0 for trial in finished)
-    error = math.sqrt(best * (1 - best) / validation_rows)
-    near = [trial for trial in finished if (trial.accuracy or 0.0) >= best - error]
-    return max(near, key=lambda trial: (trial.health or 0.0, trial.accuracy or 0.0, -(trial.number or 0)))
+    return max(
+        _near(finished, validation_rows),
+        key=lambda trial: (trial.health or 0.0, trial.accuracy or 0.0, -(trial.number or 0)),
+    )
+
+
+def size_efficiency(trials: Sequence[TrialResult], validation_rows: int) -> dict[int, float]:
+    """Return, by number, how small a trial's model is beside the smallest that is as accurate as can be told.
+
+    log(weights of the smallest trial within one standard error of the best accuracy) / log(own weights), 1 at most.
+    """
+    finished = [
+        trial for trial in trials if trial.state == FINISHED and trial.parameters and trial.accuracy is not None
+    ]
+    near = _near(finished, validation_rows)
+    if not near:
+        return {}
+    smallest = min(trial.parameters or 1 for trial in near)
+    return {
+        trial.number or 0: min(1.0, math.log(max(smallest, 2)) / math.log(max(trial.parameters or 2, 2)))
+        for trial in finished
+    }
 
 
 def pareto_front(trials: Sequence[TrialResult]) -> list[TrialResult]:
@@ -51,6 +69,13 @@ def pareto_front(trials: Sequence[TrialResult]) -> list[TrialResult]:
     finished = [trial for trial in trials if trial.state == FINISHED and trial.health is not None]
     front = [trial for trial in finished if not any(_beats(other, trial) for other in finished)]
     return sorted(front, key=lambda trial: -(trial.accuracy or 0.0))
+
+
+def _near(finished: Sequence[TrialResult], validation_rows: int) -> list[TrialResult]:
+    """Return the trials whose accuracy is at most one standard error below the highest."""
+    best = max((trial.accuracy or 0.0 for trial in finished), default=0.0)
+    error = math.sqrt(best * (1 - best) / validation_rows)
+    return [trial for trial in finished if (trial.accuracy or 0.0) >= best - error]
 
 
 def _beats(one: TrialResult, other: TrialResult) -> bool:

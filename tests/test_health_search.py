@@ -125,6 +125,15 @@ def test_the_pareto_front(tmp_path):
     assert len(again.results) == 7
 
 
+def test_size_is_compared_with_the_smallest_that_is_as_good(healthy):
+    table = healthy.results
+    best, rows = table["accuracy"].max(), len(healthy._problem.split.y_val)
+    near = table[table["accuracy"] >= best - np.sqrt(best * (1 - best) / rows)]
+    smallest = near["parameters"].min()
+    expected = np.minimum(1, np.log(smallest) / np.log(table["parameters"].astype(float)))
+    np.testing.assert_allclose(table["size_efficiency"], expected)
+
+
 def test_the_healthiest_within_the_error_is_selected(tmp_path):
     opt = search(tmp_path, trials=4, select="one_se_healthiest", search_space={**TINY, "learning_rate": (1e-3, 2e-2)})
     table = opt.results

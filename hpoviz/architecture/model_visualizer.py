@@ -16,6 +16,7 @@ from hpoviz.architecture.model_records import ArchitectureVisualization, archite
 from hpoviz.architecture.raster import pdf_bytes, png_bytes
 from hpoviz.architecture.svg import inline_svg, svg
 from hpoviz.errors import ConfigError, ExportError, nearest
+from hpoviz.health.report import HealthReport
 from hpoviz.store.run_store import write_atomically
 
 if TYPE_CHECKING:
@@ -37,8 +38,8 @@ class ModelVisualizer:
     ----------
     model : keras.Model
         Sequential, functional, or with a `call` of its own; built.
-    health : mapping of str to float, optional
-        Health of layers in [0, 1], by the ids in `model_graph.layers`.
+    health : HealthReport or mapping of str to float, optional
+        What `hpoviz.diagnose` says of the model; or the health of layers in [0, 1], by the ids in `model_graph.layers`.
     performance : float, optional
         A score of the model in [0, 1], as its accuracy.
     inputs : array, or list, tuple or dict of arrays, optional
@@ -65,11 +66,13 @@ class ModelVisualizer:
         self,
         model: keras.Model,
         *,
-        health: Mapping[str, float] | None = None,
+        health: HealthReport | Mapping[str, float] | None = None,
         performance: float | None = None,
         inputs: Any = None,
     ) -> None:
-        self._graph = dataclasses.replace(graph_of(model, inputs=inputs), health=dict(health or {}))
+        of_layers = health.layer_health if isinstance(health, HealthReport) else dict(health or {})
+        self._overall = health.overall if isinstance(health, HealthReport) else None
+        self._graph = dataclasses.replace(graph_of(model, inputs=inputs), health=of_layers)
         self._performance = performance
         scores: dict[str, float | None] = {"performance": performance}
         scores |= {f"health[{name!r}]": value for name, value in self._graph.health.items()}
@@ -153,8 +156,12 @@ class ModelVisualizer:
         return cytoscape(graph, layout)
 
     def architecture(self, *, health_score: float | None = None) -> ArchitectureVisualization:
-        """Return sizes, places and scores of the model and its layers, as JSON-serialisable records."""
-        return architecture_record(self._graph, performance_score=self._performance, health_score=health_score)
+        """Return sizes, places and scores of the model and its layers, as JSON-serialisable records.
+
+        The health of the model is that of the report that was given, unless another is named.
+        """
+        overall = self._overall if health_score is None else health_score
+        return architecture_record(self._graph, performance_score=self._performance, health_score=overall)
 
     def _content(self, suffix: str, scale: float, look: Mapping[str, Any]) -> bytes:
         if suffix == ".json":

@@ -319,7 +319,9 @@ def test_tables_and_json(report):
 
 
 def test_layer_health_colours_a_drawing(trained, report):
-    view = hpoviz.ModelVisualizer(trained[0], health=report.layer_health)
+    view = hpoviz.ModelVisualizer(trained[0], health=report)
+    assert view.model_graph.health == report.layer_health
+    assert view.architecture().health_score == report.overall
     assert "health of the layer" in {getattr(item, "text", "") for item in view.drawing(color="health").items}
 
 
