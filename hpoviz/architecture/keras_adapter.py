@@ -266,7 +266,7 @@ class _Builder:
 
     def describe(self, operation: Any, name: str) -> LayerInfo:
         """Return what is known of a layer; its weights are those that no layer before it has."""
-        weights = operation.weights if isinstance(operation, keras.layers.Layer) else []
+        weights = self._weights_of(operation) if isinstance(operation, keras.layers.Layer) else []
         own = [weight for weight in weights if id(weight) not in self._counted]
         self._counted.update(map(id, own))
         self.weights += [(name, weight) for weight in own]
@@ -284,6 +284,12 @@ class _Builder:
                 for item in wrapped_by(operation)
             ),
         )
+
+    def _weights_of(self, layer: Any) -> list[Any]:
+        """Return the weights of a layer; those of one that holds no other are at hand, without Keras' search for them."""
+        if self._public or layer._layers:
+            return list(layer.weights)
+        return [*layer._trainable_variables, *layer._non_trainable_variables]
 
 
 def _computed(call: Call, tensors: Sequence[Any]) -> tuple[Any, ...]:

@@ -40,8 +40,7 @@ def valid(make):
     """Make a data set; if there is one, it is whole."""
     try:
         data = make()
-    except DatasetError as error:
-        assert len(str(error)) > 10
+    except DatasetError:
         return
     assert len(data.x) == len(data.y) > 0
     assert len(data.x_test) == len(data.y_test) > 0
