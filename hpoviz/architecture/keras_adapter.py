@@ -286,7 +286,7 @@ class _Builder:
         )
 
     def _weights_of(self, layer: Any) -> list[Any]:
-        """Return the weights of a layer; those of one that holds no other are at hand, without Keras' search for them."""
+        """Return the weights of a layer; those of one that holds no other are at hand without a search."""
         if self._public or layer._layers:
             return list(layer.weights)
         return [*layer._trainable_variables, *layer._non_trainable_variables]
