@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from hpoviz.errors import ConfigError, nearest
-from hpoviz.health.metric import LEAST_EPOCHS
-from hpoviz.health.weights import OBJECTIVES, Scoring, scoring_problems
+from hpoviz.health.metric import LEAST_EPOCHS, METRICS
+from hpoviz.health.weights import OBJECTIVES, PARETO, Scoring, scoring_problems
 from hpoviz.results import BEST, ONE_SE_HEALTHIEST
 
 __all__ = ["OptimizationConfig", "OptimizationRequest", "check_count"]
@@ -197,6 +197,12 @@ class OptimizationRequest:
         """What is maximised, with its weights."""
         return Scoring.of(self.objective, self.weights)
 
+    @property
+    def _needs_stability(self) -> bool:
+        weights = self.weights if isinstance(self.weights, Mapping) else {}
+        named = any(name in METRICS for name in weights)
+        return self.objective != "accuracy" and (not named or bool(weights.get("training_stability")))
+
     def _health_problems(self) -> Iterator[str]:
         yield from _one_of("select", self.select, SELECTIONS)
         config: Any = self.config
@@ -207,8 +213,10 @@ class OptimizationRequest:
             yield f"{wish} needs the health of trials: health_monitoring_frequency must be at least 1. Got 0."
         if self.select != BEST and config.keep_models == "best":
             yield f"select={self.select!r} may choose any trial, so keep_models must be 'all'. Got 'best'."
+        if self.objective == PARETO and config.keep_models == "best":
+            yield "objective='pareto' has no best trial alone, so keep_models must be 'all'. Got 'best'."
         patience = config.early_stopping_patience
-        if self.objective != "accuracy" and isinstance(patience, int) and patience < LEAST_EPOCHS - 1:
+        if self._needs_stability and isinstance(patience, int) and patience < LEAST_EPOCHS - 1:
             yield (
                 f"objective={self.objective!r} needs trials of at least {LEAST_EPOCHS} epochs, as the stability of "
                 f"shorter ones cannot be known: early_stopping_patience must be at least {LEAST_EPOCHS - 1} (or None). "

@@ -9,11 +9,11 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import json
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpoviz.errors import BackendProtocol
+from hpoviz.json_values import json_value
 from hpoviz.results import BEST, SEARCH
 
 __all__ = [
@@ -76,7 +76,7 @@ class Event:
     def to_json(self) -> str:
         """Return the event as one line of strict JSON: NaN and infinity become null."""
         record = {"event": type(self).__name__, "version": EVENT_VERSION, **dataclasses.asdict(self)}
-        return json.dumps(_plain(record), allow_nan=False)
+        return json.dumps(json_value(record), allow_nan=False)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,7 +162,7 @@ class ProposalRepeated(Event):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class PhaseChanged(TrialEvent):
-    """What a trial does now: building, compiling, training, saving."""
+    """What a trial does now: building, compiling, training, probing, saving."""
 
     phase: str
 
@@ -356,14 +356,3 @@ def event_from_json(text: str) -> Event:
             f"An event must be a JSON object of version {EVENT_VERSION}. Got {text[:200]!r} "
             f"({type(error).__name__}: {error}). Use one version of hpoviz everywhere."
         ) from error
-
-
-def _plain(value: Any) -> Any:
-    """Make a value fit for strict JSON."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return value

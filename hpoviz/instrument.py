@@ -146,7 +146,8 @@ def _count(x: Any, y: Any) -> int:
 @contextlib.contextmanager
 def unchanged(model: keras.Model) -> Iterator[None]:
     """Put back what a pass changes: running averages, seeds, states of recurrent layers, metrics."""
-    variables = [*model.non_trainable_variables, *model.metrics_variables]
+    kept = [layer.states for layer in model._flatten_layers() if getattr(layer, "stateful", False)]
+    variables = [*model.non_trainable_variables, *model.metrics_variables, *tree.flatten(kept)]
     before = [(one, one.numpy()) for one in variables if one.dtype != "string"]
     try:
         yield
@@ -181,8 +182,14 @@ def _loss(model: keras.Model, loss: Loss | None, x: Any, y: Any, outputs: Sequen
     return entropy(tf.convert_to_tensor(y), given)
 
 
-def are_shares(outputs: np.ndarray) -> bool:
+def are_shares(outputs: np.ndarray, tolerance: float = 1e-3) -> bool:
     """Tell whether a classifier's outputs, (n, classes) or (n, 1), are probabilities.
+
+    Parameters
+    ----------
+    outputs : ndarray
+    tolerance : float
+        How far from 1 their sum may be; larger for numbers of 16 bits.
 
     Examples
     --------
@@ -192,7 +199,7 @@ def are_shares(outputs: np.ndarray) -> bool:
     low, high = outputs.min(initial=0.0), outputs.max(initial=0.0)
     if outputs.shape[-1] == 1:
         return bool(low >= 0 and high <= 1)
-    return bool(low >= 0 and (np.abs(outputs.sum(-1) - 1) < 1e-3).all())
+    return bool(low >= 0 and (np.abs(outputs.sum(-1) - 1) < tolerance).all())
 
 
 def _gradients_at_outputs(

@@ -17,7 +17,7 @@ from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError
 from hpoviz.events import TrialPlanned
-from hpoviz.health.weights import Scoring
+from hpoviz.health.weights import PARETO, Scoring
 from hpoviz.plugins import load_plugin
 from hpoviz.progress import ProgressView, TrialTable, duration, seconds_left, size
 from hpoviz.results import BASELINE, BEST, DEFAULTS, FINISHED, WARM_START, RunStatus
@@ -26,7 +26,7 @@ from hpoviz.run_record import Missing, data_record, execution_record, request_re
 from hpoviz.running.estimate import Estimate
 from hpoviz.running.search_problem import SearchProblem
 from hpoviz.running.study_runner import StudyRunner
-from hpoviz.search.sampler import make_pruner, make_sampler
+from hpoviz.search.sampler import check_sampler, make_pruner, make_sampler
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState
 from hpoviz.store.run_store import RunStore, check_run_dir, new_run_dir
@@ -91,7 +91,9 @@ class Optimizer(RunJobs):
         self._backend.warm_up()  # first, as it takes seconds in which there is much to do here
         self.request, self.data, self.seed = request, _dataset(data), seed
         self._problem = SearchProblem(request, self.data, seed, architecture)
-        make_sampler(request.sampler, seed, request.config.startup_trials)
+        sampler = make_sampler(request.sampler, seed, request.config.startup_trials)
+        if request.objective == PARETO and sampler is request.sampler:
+            check_sampler(sampler, self._problem.space)
         make_pruner(request.pruner)
         self._log = None  # from the start on, when the run is on disk
         self._record = {}
@@ -254,7 +256,7 @@ class Optimizer(RunJobs):
             ("architecture", self._problem.describe_architecture()),
             ("backend", self._backend.describe()),
             ("sampler", str(request.sampler)),
-            ("pruner", str(request.pruner)),
+            ("pruner", "none, as there are several objectives" if request.objective == PARETO else str(request.pruner)),
             ("early stopping", "none" if patience is None else f"after {patience} epochs without a better one"),
             ("limits", ", ".join(f"{name}={value}" for name, value in limits.items() if value) or "none"),
             ("takes", self._takes()),

@@ -68,7 +68,7 @@ class TrialResult:
     origin : str
         Where its parameters come from: search, defaults, baseline or warm start; in a job, what it repeats in words.
     score : float or None
-        What the search maximises; of a pruned trial the best so far.
+        What the search maximises; of a pruned trial the best validation accuracy so far.
     accuracy, loss : float or None
         On validation data, of the weights that were kept; the loss with its L2 penalty.
     health : float or None

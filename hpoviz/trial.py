@@ -78,7 +78,7 @@ class Trial:
         Raises
         ------
         StoreError
-            It was not measured, or its file is gone.
+            It was not measured, or its file is gone or damaged.
         """
         path = self._folder / "health.json"
         if not path.is_file():
@@ -86,7 +86,10 @@ class Trial:
                 f"the trial is {self.state}" if self.state != FINISHED else "it was not measured"
             )
             raise StoreError(f"Trial {self.number} has no health: {why}.")
-        seen = Observation.from_dict(json.loads(path.read_text("utf-8")))
+        try:
+            seen = Observation.from_dict(json.loads(path.read_text("utf-8")))
+        except (ValueError, KeyError, TypeError) as error:
+            raise StoreError(f"{str(path)!r} cannot be read: {type(error).__name__}: {error}.") from error
         return assess(seen, weights=self._weights, seconds=0.0)
 
     @property

@@ -45,6 +45,8 @@ class TrialSpec:
         A trial that takes longer, building included, is stopped.
     health_every : int
         The hidden layers are looked at after every so many epochs, and the health is measured; 0 for neither.
+    give_up : bool
+        Whether the trial is ended when its model is dead and at chance.
     scoring : mapping or None
         The fields of `Scoring`, by which the score is made of accuracy and health. None: the score is the accuracy.
 
@@ -67,6 +69,7 @@ class TrialSpec:
     max_parameters: int | None = None
     max_trial_minutes: float | None = None
     health_every: int = 0
+    give_up: bool = True
     scoring: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:

@@ -5,6 +5,7 @@ import json
 
 import keras
 import numpy as np
+import optuna
 import pytest
 from keras import layers
 
@@ -13,8 +14,17 @@ from hpoviz.errors import ConfigError, StoreError
 from hpoviz.events import HealthMeasured, TrialFailed, TrialFinished
 from hpoviz.health.metric import METRICS
 from hpoviz.health.weights import CLASSIC_WEIGHTS, Scoring
+from hpoviz.search.sampler import Study
 
 TINY = {"filters": 8, "num_layers_conv": 1, "dense_units": 16, "num_layers_dense": 1, "batch_size": 64}
+
+
+class OneOnly(optuna.samplers.RandomSampler):
+    """As Optuna's CmaEsSampler: for one objective."""
+
+    def infer_relative_search_space(self, study, trial):
+        self._raise_error_if_multi_objective(study)
+        return {}
 
 
 def search(folder, **settings):
@@ -212,6 +222,47 @@ def test_a_metric_that_cannot_be_known_fails_the_trial_by_name(tmp_path):
 def test_what_is_refused(settings, message):
     with pytest.raises(ConfigError, match=message):
         hpoviz.Optimizer("digits", **settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"objective": "health", "weights": {"gradient_health": 0}}, r"At least one health metric must have a weight"),
+        (
+            {"objective": "pareto", "weights": {"accuracy": 1}},
+            r"nothing is weighed against accuracy: leave accuracy out",
+        ),
+        (
+            {"objective": "pareto", "config": hpoviz.OptimizationConfig(keep_models="best")},
+            r"keep_models must be 'all'",
+        ),
+        ({"objective": "pareto", "sampler": OneOnly()}, r"OneOnly cannot search for several objectives"),
+    ],
+)
+def test_what_several_objectives_refuse(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        hpoviz.Optimizer("digits", **settings)
+
+
+def test_short_trials_have_health_where_stability_does_not_count():
+    weights = {"neuron_utilization": 1, "gradient_health": 1}
+    opt = hpoviz.Optimizer("digits", objective="health", weights=weights, epochs=2)
+    assert opt.request.scoring.metrics["training_stability"] == 0
+
+
+def test_what_matters_is_the_same_for_one_objective_and_for_several():
+    found = []
+    for several in (False, True):
+        study = Study(sampler="random", pruner=None, seed=0, startup_trials=5, several=several)
+        chance = np.random.default_rng(0)
+        for _ in range(80):
+            trial = study._study.ask()
+            good, bad = trial.suggest_float("good", 0, 1), trial.suggest_float("bad", 0, 1)
+            score = float(good > 0.8) + 0.01 * chance.random() - float(bad > 0.95) * 0.02
+            study._study.tell(trial, [score, 0.5, 0.5] if several else score)
+        found.append(study.importances())
+    assert found[0] == pytest.approx(found[1])
+    assert found[0]["good"] > found[0]["bad"]
 
 
 def test_scoring_in_words():

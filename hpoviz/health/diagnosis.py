@@ -161,10 +161,11 @@ def _inactive(rectifiers: bool) -> Callable[[Case], Iterator[Sign]]:
 
 def _stale_normalization(case: Case) -> Iterator[Sign]:
     seen, curve = case.seen, case.seen.history.get("accuracy", ())
-    if seen.normalizing and seen.train_accuracy is not None and curve:
+    if seen.normalizing and seen.train_accuracy is not None and 0 < seen.epoch <= len(curve):
+        then = curve[seen.epoch - 1]
         yield Sign(
-            curve[-1] - seen.train_accuracy,
-            f"Accuracy on training samples was {curve[-1]:.3f} in training, by the averages of each batch, and is "
+            then - seen.train_accuracy,
+            f"Accuracy on training samples was {then:.3f} in training, by the averages of each batch, and is "
             f"{seen.train_accuracy:.3f} by the averages that {seen.normalizing[0]} and the like have kept",
             seen.normalizing[0],
         )

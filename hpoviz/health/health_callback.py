@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import keras
+import numpy as np
 
 from hpoviz.errors import ConfigError
 from hpoviz.health.assessment import assess
@@ -79,12 +80,18 @@ class HealthCallback(keras.callbacks.Callback):  # type: ignore[misc]
         seen = self.observe()
         return assess(seen, weights=CLASSIC_WEIGHTS, seconds=time.perf_counter() - began)
 
-    def observe(self) -> Observation:
-        """Return what the health of the model as it is now is computed from: plain numbers that can be kept as JSON."""
+    def observe(self, epoch: int | None = None) -> Observation:
+        """Return what the health of the model as it is now is computed from: plain numbers that can be kept as JSON.
+
+        Parameters
+        ----------
+        epoch : int, optional
+            After how many epochs its weights were as they are; by default the last.
+        """
         if self._probe is None:
             raise ConfigError("Nothing was trained yet: give this callback to model.fit(…, callbacks=[…]) first.")
         curves = curves_of(self.history)
-        return observe(self._probe, self._samples, history=curves, earlier=self.snapshots, seed=self._seed)
+        return observe(self._probe, self._samples, history=curves, earlier=self.snapshots, epoch=epoch, seed=self._seed)
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Look at the model before it is trained."""
@@ -97,7 +104,8 @@ class HealthCallback(keras.callbacks.Callback):  # type: ignore[misc]
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Keep the figures of the epoch, and look at the model if it is time."""
         for name, value in (logs or {}).items():
-            self.history.setdefault(name, []).append(float(value))
+            if np.ndim(value) == 0:  # a metric may be a vector
+                self.history.setdefault(name, []).append(float(value))
         if (epoch + 1) % self._every == 0:
             self._look(epoch + 1)
 

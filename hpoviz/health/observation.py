@@ -7,6 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hpoviz.json_values import json_value
+
 __all__ = ["LayerLook", "Observation", "Snapshot"]
 
 VERSION = 1
@@ -69,6 +71,8 @@ class Observation:
     Attributes
     ----------
     model : str
+    epoch : int
+        After how many epochs its weights were as they are; 0 where that is not known.
     class_counts : sequence of int
         Training samples of each class; validation samples where there are no others.
     labels, predicted : sequence of int
@@ -82,7 +86,7 @@ class Observation:
     agreement : float or None
         Share of predictions that stay when noise is added to the samples.
     snapshots : sequence of Snapshot
-        From the first to the last, which is the model as it is now.
+        Those of its training, if it was watched; the last is the model as it is now.
     not_finite : sequence of str
         Layers that give out values that are not finite, in the order of the pass.
     untrained : sequence of str
@@ -102,6 +106,7 @@ class Observation:
     """
 
     model: str
+    epoch: int = 0
     class_counts: Sequence[int]
     labels: Sequence[int]
     predicted: Sequence[int]
@@ -131,12 +136,17 @@ class Observation:
         return self.snapshots[-1]
 
     def to_dict(self) -> dict[str, Any]:
-        """Return it as JSON values."""
-        return {"version": VERSION, **dataclasses.asdict(self)}
+        """Return it as JSON values; null for numbers that are not finite."""
+        record: dict[str, Any] = json_value({"version": VERSION, **dataclasses.asdict(self)})
+        return record
 
     @classmethod
     def from_dict(cls, record: Mapping[str, Any]) -> Observation:
-        """Read what `to_dict` wrote."""
+        """Read what `to_dict` wrote; ValueError, KeyError or TypeError for anything else."""
+        if record["version"] != VERSION:
+            raise ValueError(f"an observation of version {record['version']!r}, and {VERSION} is known")
         fields = {name: value for name, value in record.items() if name != "version"}
+        curves = record["history"].items()
+        fields["history"] = {name: [math.nan if one is None else one for one in curve] for name, curve in curves}
         fields["snapshots"] = tuple(map(Snapshot.from_dict, record["snapshots"]))
         return cls(**fields)

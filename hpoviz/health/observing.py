@@ -26,6 +26,7 @@ def observe(
     *,
     history: Mapping[str, Sequence[float]],
     earlier: Sequence[Snapshot] = (),
+    epoch: int | None = None,
     seed: int = 0,
 ) -> Observation:
     """Look at a model as it is.
@@ -39,6 +40,8 @@ def observe(
         Curves by epoch.
     earlier : sequence of Snapshot
         Of the same model while it was trained.
+    epoch : int, optional
+        After how many epochs the weights were as they are; by default the last.
     seed : int
         Of the noise.
     """
@@ -46,17 +49,19 @@ def observe(
     named = _Named.of(probe, look.outputs)
     predicted = named.classes(look.outputs)
     train = None if samples.x_train is None else probe.look(samples.x_train).outputs
-    epoch = len(history.get("loss", ())) or (earlier[-1].epoch if earlier else 0)
-    before = [snapshot for snapshot in earlier if snapshot.epoch < epoch]
+    if epoch is None:
+        epoch = max(len(history.get("loss", ())), earlier[-1].epoch if earlier else 0)
+    before = [snapshot for snapshot in earlier if snapshot.epoch != epoch]
     return Observation(
         model=probe.model.name,
+        epoch=epoch,
         class_counts=samples.class_counts.tolist(),
         labels=samples.y.tolist(),
         predicted=predicted.tolist(),
         train_rows=0 if samples.y_train is None else len(samples.y_train),
         train_accuracy=None if train is None else float((named.classes(train) == samples.y_train).mean()),
         suspicious=None if train is None or samples.y_train is None else _suspicious(named, train, samples.y_train),
-        agreement=_agreement(named, samples.x, predicted, seed),
+        agreement=None if probe.takes_words else _agreement(named, samples.x, predicted, seed),
         snapshots=(*before, Snapshot(epoch=epoch, layers=look.layers)),
         not_finite=() if look.finite else _not_finite(probe, samples, look),
         untrained=_untrained(probe),
@@ -65,7 +70,7 @@ def observe(
         first_layer=probe.first_layer,
         sums_to_one=named.shares,
         takes_logits=_takes_logits(probe.model),
-        penalty=float(sum(float(loss) for loss in probe.model.losses)),
+        penalty=_penalty(probe.model),
         history=history,
     )
 
@@ -80,8 +85,10 @@ class _Named:
 
     @classmethod
     def of(cls, probe: Probe, outputs: np.ndarray) -> _Named:
-        shares = are_shares(outputs)
-        return cls(probe, 0.5 if shares and not _takes_logits(probe.model) else 0.0, shares)
+        shares, takes_logits = are_shares(outputs, probe.tolerance), _takes_logits(probe.model)
+        if takes_logits is not None and outputs.shape[1] == 1 and np.ptp(outputs) == 0:
+            shares = not takes_logits  # a number that is always the same does not tell which it is
+        return cls(probe, 0.5 if shares and not takes_logits else 0.0, shares)
 
     def classes(self, outputs: np.ndarray) -> np.ndarray:
         if outputs.shape[1] == 1:
@@ -130,6 +137,12 @@ def _not_finite(probe: Probe, samples: Samples, look: Look) -> tuple[str, ...]:
     return tuple(layer.layer for layer in look.layers if layer.finite < 1)
 
 
+def _penalty(model: keras.Model) -> float:
+    """Return what the penalties of weights add to the loss."""
+    regularized = [weight for weight in model.trainable_weights if getattr(weight, "regularizer", None) is not None]
+    return float(sum(float(weight.regularizer(weight)) for weight in regularized))
+
+
 def _untrained(probe: Probe) -> tuple[str, ...]:
     """Return the layers whose weights are as they were made: biases of exactly zero, kernels as they are drawn."""
     found = []
@@ -148,6 +161,7 @@ def _is_as_drawn(initializer: Any, kernel: Any) -> bool:
     """Tell whether a kernel's spread is within three standard errors of that with which its initializer draws."""
     if not isinstance(initializer, keras.initializers.Initializer):
         return False
-    fresh = type(initializer).from_config(initializer.get_config())
+    config = initializer.get_config()
+    fresh = type(initializer).from_config(config | ({"seed": 0} if "seed" in config else {}))
     spread, expected = (float(keras.ops.convert_to_numpy(one).std()) for one in (kernel, fresh(kernel.shape)))
     return abs(spread - expected) <= 3 * expected / math.sqrt(2 * math.prod(kernel.shape)) + 1e-12

@@ -82,9 +82,10 @@ def preflight(probe: Probe, samples: Samples, seed: int) -> Preflight:
 
 
 def _values(samples: Samples) -> Iterator[Finding]:
-    x = samples.x
-    if np.issubdtype(x.dtype, np.floating) and not np.isfinite(x).all():
-        share = 1 - float(np.isfinite(x).mean())
+    parts = [part for part in (samples.x_train, samples.x) if part is not None]
+    floating = [part for part in parts if np.issubdtype(part.dtype, np.floating)]
+    share = 1 - float(np.mean([np.isfinite(part).mean() for part in floating])) if floating else 0.0
+    if share > 0:
         yield Finding(
             fault="values_not_finite",
             layer=None,
@@ -96,7 +97,7 @@ def _values(samples: Samples) -> Iterator[Finding]:
 
 
 def _compilation(model: keras.Model) -> Iterator[Finding]:
-    if not getattr(model, "compiled", False):
+    if not getattr(model, "compiled", False) or model.optimizer is None:
         yield Finding(
             fault="not_compiled",
             layer=None,

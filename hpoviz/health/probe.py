@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from typing import Any
@@ -13,7 +14,7 @@ import tensorflow as tf
 from hpoviz.architecture.keras_adapter import graph_with_weights, replay
 from hpoviz.architecture.model_graph import ModelGraph
 from hpoviz.architecture.palette import layer_kind
-from hpoviz.errors import DatasetError
+from hpoviz.errors import DatasetError, ModelBuildError
 from hpoviz.health.layer_metrics import active_units
 from hpoviz.health.observation import LayerLook
 from hpoviz.health.sites import SATURATING, hidden_sites
@@ -71,17 +72,23 @@ class Probe:
         self.graph, owned = graph_with_weights(model, as_tensor(x[:1]))
         self.owners = {id(weight): layer for layer, weight in owned}  # by weight, the id of the layer that holds it
         self.sites = hidden_sites(self.graph)
+        self._fixed = _batch_size(model)
+        some = _padded(x[: self._fixed or 64], self._fixed)
         with unchanged(model):
-            outputs = replay(model, as_tensor(x[:64]), watch=lambda node, tensors: tensors)
+            outputs = replay(model, as_tensor(some), watch=lambda node, tensors: tensors)
         if len(outputs) != 1 or len(outputs[0].shape) != 2:
             shapes = ", ".join(str(tuple(output.shape)) for output in outputs)
             raise DatasetError(
-                f"{model.name!r} is no classifier with one output: it gives {shapes} for {len(x[:64])} samples, and "
-                f"({len(x[:64])}, classes) is needed."
+                f"{model.name!r} is no classifier with one output: it gives {shapes} for {len(some)} samples, and "
+                f"({len(some)}, classes) is needed."
             )
         self._width = int(outputs[0].shape[1])
-        self._shares = are_shares(outputs[0].numpy())
+        self.tolerance = 1e-3 if outputs[0].dtype.size > 2 else 2e-2  # of the sum of shares
+        self._shares = are_shares(outputs[0].numpy().astype(float), self.tolerance)
         self.first_layer, self._entry = first_with_weights(self.graph)
+        self.takes_words = _takes_words(self.graph)
+        self._keeps_states = any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
+        self._traced = True
         sample = tf.TensorSpec([None, *x.shape[1:]], tf.string if x.dtype.kind in "OUS" else tf.as_dtype(x.dtype))
         signal = tf.TensorSpec([None, self._width], tf.float32)
         self._pass = tf.function(self._run, input_signature=[sample, signal], autograph=False)
@@ -90,7 +97,7 @@ class Probe:
             for node in self.graph.nodes
             for tensor in node.outputs
         )
-        self._step = int(np.clip(MOST_NUMBERS // max(per_sample, 1), 1, BATCH))
+        self._step = self._fixed or int(np.clip(MOST_NUMBERS // max(per_sample, 1), 1, BATCH))
 
     @property
     def classes(self) -> int:
@@ -107,16 +114,18 @@ class Probe:
         """
         chance = np.random.default_rng(self._seed)
         parts = []
-        for start in range(0, len(x), self._step):
-            some = x[start : start + self._step]
-            signal = chance.standard_normal((len(some), self._width))
-            if self._width > 1:
-                signal -= signal.mean(1, keepdims=True)  # so that it passes a logarithm of shares unchanged
-            given = as_tensor(some), tf.constant(signal, tf.float32)
-            with unchanged(self.model), graph_optimiser(False):
-                parts.append([len(some), *(_arrays(one) for one in self._pass(*given))])
+        with contextlib.ExitStack() as around:
+            around.enter_context(graph_optimiser(False))
+            if not self._keeps_states:
+                around.enter_context(unchanged(self.model))
+            for start in range(0, len(x), self._step):
+                some = _padded(x[start : start + self._step], self._fixed)
+                signal = chance.standard_normal((len(some), self._width))
+                if self._width > 1:
+                    signal -= signal.mean(1, keepdims=True)  # so that it passes a logarithm of shares unchanged
+                parts.append([len(some), *self._look_at(as_tensor(some), tf.constant(signal, tf.float32))])
         counts = np.array([part[0] for part in parts], dtype=float)
-        outputs = np.concatenate([part[1] for part in parts])
+        outputs = np.concatenate([part[1] for part in parts])[: len(x)]
         layers = tuple(
             self._layer(number, counts, [part[2][number] for part in parts]) for number in range(len(self._seen))
         )
@@ -124,8 +133,20 @@ class Probe:
         finite = bool(np.isfinite(outputs).all()) and all(layer.finite == 1 for layer in layers)
         return Look(layers, outputs, finite, largest)
 
+    def _look_at(self, x: Any, signal: Any) -> list[Any]:
+        """Look at a batch, in a graph if the model can be traced."""
+        with unchanged(self.model) if self._keeps_states else contextlib.nullcontext():
+            if self._traced:
+                try:
+                    return [_arrays(one) for one in self._pass(x, signal)]
+                except ModelBuildError:
+                    if not self.model.run_eagerly:
+                        raise
+                    self._traced = False  # what it computes depends on values
+            return [_arrays(one) for one in self._run(x, signal)]
+
     def _run(self, x: Any, signal: Any) -> Any:
-        """Look at a batch; in a graph."""
+        """Look at a batch."""
         wanted = {site.node for site in self.sites}
         found: dict[str, Any] = {}
         entry: list[Any] = []
@@ -164,7 +185,10 @@ class Probe:
         shares = (counts / counts.sum())[:, None]
         mean = (shares * means).sum(0)
         std = np.sqrt((shares * (variances + (means - mean) ** 2)).sum(0))
-        finite, flat = (float((shares[:, 0] * [part[place] for part in parts]).sum()) for place in (3, 4))
+        bad = float(sum(part[3] for part in parts))
+        flat = float((shares[:, 0] * [part[4] for part in parts]).sum())
+        total = float(sum(part[7] for part in parts))
+        finite = 1.0 if bad == 0 else 1 - bad / total
         return LayerLook(
             layer=site.layer,
             activation=site.activation,
@@ -180,6 +204,25 @@ class Probe:
 def as_tensor(x: np.ndarray) -> Any:
     """Return samples as a tensor; texts as one of strings."""
     return tf.constant(x.tolist(), tf.string) if x.dtype.kind in "OUS" else tf.constant(x)
+
+
+def _batch_size(model: keras.Model) -> int | None:
+    """Return the number of samples that a model must be given at a time; None where any will do."""
+    inputs = getattr(model, "inputs", None)
+    return inputs[0].shape[0] if inputs and len(inputs[0].shape) else None
+
+
+def _padded(x: np.ndarray, size: int | None) -> np.ndarray:
+    """Return samples, the last repeated, so that there are as many as a model takes."""
+    if size is None or len(x) == size:
+        return x
+    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
+
+
+def _takes_words(graph: ModelGraph) -> bool:
+    """Tell whether numbers of words enter a model, which know no small noise."""
+    kinds = {node.id: layer_kind(graph.layers[node.layer], node.kind).name for node in graph.nodes}
+    return any(graph.by_id[edge.source].kind == "input" and kinds[edge.target] == "embedding" for edge in graph.edges)
 
 
 def first_with_weights(graph: ModelGraph) -> tuple[str | None, tuple[str, int] | None]:
@@ -198,15 +241,16 @@ def first_with_weights(graph: ModelGraph) -> tuple[str | None, tuple[str, int] |
 
 
 def _of_layer(tensor: Any, gradient: Any, ends: str | None) -> list[Any]:
-    """Return what is kept of a layer: units' means, variances and scale, shares finite and flat, gradient, rank.
+    """Return what is kept of a layer: units' means, variances and scale, values not finite, share flat, …
 
-    `ends` is "tanh" or "sigmoid" for an activation that is flat at its ends.
+    … the squared gradient, the rank and the number of values. `ends` is "tanh" or "sigmoid" for an activation that is
+    flat at its ends.
     """
     values = tf.cast(tensor, tf.float32)
     if len(values.shape) > 3 and keras.backend.image_data_format() == "channels_first":
-        values = tf.moveaxis(values, 1, -1)
+        values = keras.ops.moveaxis(values, 1, -1)
     good = tf.math.is_finite(values)
-    finite = tf.reduce_mean(tf.cast(good, tf.float32))
+    bad = tf.reduce_sum(tf.cast(tf.logical_not(good), tf.float32))
     values = tf.where(good, values, 0.0)
     flat = tf.constant(0.0)
     if ends is not None:
@@ -219,7 +263,7 @@ def _of_layer(tensor: Any, gradient: Any, ends: str | None) -> list[Any]:
     some = units[:: tf.shape(units)[0] // MOST_OF_RANK + 1] - mean
     products = tf.matmul(some, some, transpose_b=True)
     rank = tf.math.divide_no_nan(tf.square(tf.linalg.trace(products)), tf.reduce_sum(tf.square(products)))
-    return [mean, variance, scale, finite, flat, squared, rank]
+    return [mean, variance, scale, bad, flat, squared, rank, tf.cast(tf.size(values), tf.float32)]
 
 
 def _arrays(value: Any) -> Any:

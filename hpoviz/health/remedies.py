@@ -64,13 +64,15 @@ def _with(**changes: Any) -> Callable[[LayerConfig], LayerConfig]:
 
 
 def _rectified(config: LayerConfig) -> LayerConfig:
-    if config.get("activation") not in SATURATING:
+    if not isinstance(config.get("activation"), str) or config["activation"] not in SATURATING:
         return config
     return config | {"activation": "relu"} | ({"kernel_initializer": "he_normal"} if "units" in config else {})
 
 
 def _leaky(config: LayerConfig) -> LayerConfig:
-    leaky = {"activation": "leaky_relu"} if config.get("activation") == "relu" else {}
+    leaky: LayerConfig = {"activation": "leaky_relu"} if config.get("activation") == "relu" else {}
+    if config.get("negative_slope") == 0:  # a ReLU layer
+        leaky["negative_slope"] = 0.2
     return _with(kernel_initializer="he_normal", bias_initializer="zeros")(config) | leaky
 
 
@@ -80,6 +82,11 @@ def _wider(factor: float) -> Callable[[LayerConfig], LayerConfig]:
     )
 
 
+BY_NAME: Mapping[Any, Any] = {
+    "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
+    "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
+    "binary_crossentropy": keras.losses.BinaryCrossentropy,
+}
 DRAWN_ANEW = _with(kernel_initializer="glorot_uniform", bias_initializer="zeros")
 REMEDIES: Mapping[str, Remedy] = {
     "not_finite": Remedy(words="a tenth of the learning rate, gradients clipped to norm 1", rate=0.1, clipnorm=1.0),
@@ -129,26 +136,35 @@ def fresh(model: keras.Model, x: np.ndarray, remedy: Remedy | None, at_fault: st
     ------
     ModelBuildError
         A model that Keras cannot clone, or that cannot be built with the change.
+    ConfigError
+        A remedy that changes nothing of this model, or that its optimizer or loss cannot take.
     """
-    remedy = remedy or Remedy(words="nothing")
+    remedy = remedy or Remedy(words="")
     graph = graph_of(model, inputs=as_tensor(x[:1]))
     hidden = {graph.layers[graph.by_id[site.call].layer].name for site in hidden_sites(graph)}
     hidden |= {graph.layers[graph.by_id[site.node].layer].name for site in hidden_sites(graph)}
     if remedy.only_at_fault and at_fault is not None:
         hidden = {graph.layers[at_fault].name} if at_fault in graph.layers else set()
 
+    changed: list[bool] = []
+
     def cloned(layer: Any) -> Any:
-        config = layer.get_config()
+        config = before = layer.get_config()
         if remedy.everywhere is not None:
             config = remedy.everywhere(config)
         if remedy.layer is not None and layer.name in hidden:
             config = remedy.layer(config)
-        return type(layer).from_config(config)
+        other = type(layer).from_config(config)
+        changed.append(other.get_config() != before or (remedy.trainable and not layer.trainable))
+        return other
 
     try:
         copy = keras.models.clone_model(model, clone_function=cloned, recursive=True)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ModelBuildError(f"{model.name!r} cannot be made anew with {remedy.words}: {error}") from error
+    others = (remedy.rate != 1, remedy.clipnorm, remedy.scale_inputs, remedy.other_logits, remedy.class_weights)
+    if remedy.words and not any(changed) and not any(others):
+        raise ConfigError(f"{model.name!r} has {remedy.words} already, so there is nothing to try.")
     _keep_what_is_not_trained(model, copy, remedy.trainable)
     if remedy.scale_inputs:
         copy = _scaled(copy, x)
@@ -158,10 +174,16 @@ def fresh(model: keras.Model, x: np.ndarray, remedy: Remedy | None, at_fault: st
 
 def _keep_what_is_not_trained(model: keras.Model, copy: keras.Model, train_all: bool) -> None:
     for old, new in zip(model._flatten_layers(), copy._flatten_layers(), strict=False):
+        if type(old) is not type(new):
+            continue
         if train_all:
             new.trainable = True
-        elif old.weights and not old.trainable_weights and type(old) is type(new):
+        if old.weights and not old.trainable_weights and not (train_all and new.trainable_weights):
             new.set_weights(old.get_weights())
+        if hasattr(new, "finalize_state") and old.weights:  # Normalization
+            new.finalize_state()
+        if hasattr(old, "get_vocabulary") and not old.get_config().get("vocabulary"):
+            new.set_vocabulary(old.get_vocabulary())
 
 
 def _scaled(model: keras.Model, x: np.ndarray) -> keras.Model:
@@ -172,22 +194,27 @@ def _scaled(model: keras.Model, x: np.ndarray) -> keras.Model:
 
 
 def _optimizer(model: keras.Model, remedy: Remedy) -> Any:
-    config = model.optimizer.get_config()
+    if model.optimizer is None:
+        raise ConfigError(f"{model.name!r} was compiled without an optimizer, so it cannot be trained.")
+    outer = model.optimizer
+    optimizer = getattr(outer, "inner_optimizer", outer)  # with 16 bits Keras puts one around it
+    config = optimizer.get_config()
     if remedy.rate != 1:
         if not isinstance(config["learning_rate"], int | float):
             raise ConfigError("The learning rate is a schedule: change it by hand, or compile with a number.")
         config["learning_rate"] = config["learning_rate"] * remedy.rate
     if remedy.clipnorm is not None:
         config |= {"clipnorm": remedy.clipnorm, "clipvalue": None, "global_clipnorm": None}
-    return type(model.optimizer).from_config(config)
+    fresh_one = type(optimizer).from_config(config)
+    return fresh_one if optimizer is outer else type(outer)(fresh_one)
 
 
 def _loss(model: keras.Model, remedy: Remedy) -> Any:
     loss = model.loss
     if not remedy.other_logits:
         return loss
-    named = keras.losses.get(loss) if isinstance(loss, str) else loss
-    if callable(named) and not isinstance(named, keras.losses.Loss):  # a string gives a function
-        named = keras.losses.SparseCategoricalCrossentropy()
-    config = named.get_config()
+    named = BY_NAME[loss]() if isinstance(loss, str) and loss in BY_NAME else loss
+    config = named.get_config() if isinstance(named, keras.losses.Loss) else {}
+    if "from_logits" not in config:
+        raise ConfigError(f"The loss {loss!r} knows no from_logits. Change the activation of the last layer by hand.")
     return type(named).from_config(config | {"from_logits": not config["from_logits"]})

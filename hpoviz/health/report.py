@@ -13,8 +13,9 @@ from hpoviz import _html
 from hpoviz.errors import nearest
 from hpoviz.health.calibration import USUAL
 from hpoviz.health.metric import EXPLANATIONS, METRICS, Metric
+from hpoviz.json_values import json_value
 
-__all__ = ["Finding", "HealthReport", "in_words", "without_infinities"]
+__all__ = ["Finding", "HealthReport", "in_words"]
 
 VERSION = 1
 HEALTHY = 0.8  # from where on a value is called so, unless healthy models have less
@@ -72,7 +73,7 @@ class HealthReport:
     metrics : mapping of str to Metric
         By name.
     findings : tuple of Finding
-        The worst first.
+        Causes before what they lead to.
     weights : mapping of str to float
         Of the metrics in the overall health.
     rows : int
@@ -150,7 +151,7 @@ class HealthReport:
 
     def to_json(self) -> str:
         """Return `to_dict` as text; numbers that are not finite as null."""
-        return json.dumps(without_infinities(self.to_dict()), ensure_ascii=False, allow_nan=False)
+        return json.dumps(json_value(self.to_dict()), ensure_ascii=False, allow_nan=False)
 
     def to_frame(self) -> pd.DataFrame:
         """Return a table with a row for each metric: value, interval, weight, reason, worst layer."""
@@ -233,14 +234,3 @@ def in_words(value: float | None, usual: float = HEALTHY) -> str:
 
 def _numbers(evidence: Mapping[str, float]) -> str:
     return ", ".join(f"{name.replace('_', ' ')} {value:.4g}" for name, value in evidence.items())
-
-
-def without_infinities(value: Any) -> Any:
-    """Return JSON values with null for numbers that are not finite."""
-    if isinstance(value, dict):
-        return {name: without_infinities(item) for name, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_infinities(item) for item in value]
-    if isinstance(value, float) and not abs(value) < float("inf"):
-        return None
-    return value

@@ -10,9 +10,10 @@ from typing import Any
 from hpoviz.errors import ConfigError, nearest
 from hpoviz.health.metric import METRICS
 
-__all__ = ["CLASSIC_WEIGHTS", "OBJECTIVES", "Scoring", "checked_weights", "scoring_problems"]
+__all__ = ["CLASSIC_WEIGHTS", "OBJECTIVES", "PARETO", "Scoring", "checked_weights", "scoring_problems"]
 
-OBJECTIVES = ("accuracy", "health", "pareto")
+PARETO = "pareto"
+OBJECTIVES = ("accuracy", "health", PARETO)
 CLASSIC_WEIGHTS: Mapping[str, float] = {
     "neuron_utilization": 0.25,
     "parameter_efficiency": 0.15,
@@ -22,6 +23,7 @@ CLASSIC_WEIGHTS: Mapping[str, float] = {
     "accuracy_consistency": 0.10,
 }
 PARTS = {"accuracy": 0.7, "health": 0.3}
+NONE_LEFT = "At least one health metric must have a weight above 0."
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +85,7 @@ class Scoring:
         if self.objective == "accuracy":
             return "validation accuracy"
         inner = " + ".join(f"{w:.3g} {name.replace('_', ' ')}" for name, w in self.metrics.items() if w > 0)
-        if self.objective == "pareto":
+        if self.objective == PARETO:
             return f"validation accuracy, health ({inner}) and number of weights, none before the others"
         return f"{self.accuracy:.3g} accuracy + {self.health:.3g} health ({inner})"
 
@@ -97,7 +99,13 @@ def scoring_problems(objective: str, weights: Any) -> Iterator[str]:
         return
     if objective == "accuracy":
         yield "weights belong to objective='health' or 'pareto'. With objective='accuracy' leave them out."
-    yield from _problems(weights, (*PARTS, *METRICS))
+    if objective == PARETO and (named := [name for name in PARTS if name in weights]):
+        yield f"With objective='pareto' nothing is weighed against accuracy: leave {', '.join(named)} out of weights."
+    problems = list(_problems(weights, (*PARTS, *METRICS)))
+    yield from problems
+    inner = [weights[name] for name in METRICS if name in weights]
+    if not problems and inner and not any(inner):
+        yield NONE_LEFT
     if objective == "health" and all(weights.get(name, value) == 0 for name, value in PARTS.items()):
         yield "accuracy and health cannot both have weight 0."
 
@@ -114,7 +122,7 @@ def checked_weights(weights: Mapping[str, float] | None) -> dict[str, float]:
         return dict(CLASSIC_WEIGHTS)
     problems = list(_problems(weights, METRICS))
     if not problems and not any(weights.values()):
-        problems = ["At least one health metric must have a weight above 0."]
+        problems = [NONE_LEFT]
     if problems:
         raise ConfigError("\n".join(problems))
     return {name: float(weights.get(name, 0.0)) for name in METRICS}

@@ -140,7 +140,8 @@ class SearchProblem:
             )
         epochs = self.space.domains["epochs"] if isinstance(self.space, SearchSpace) else None
         least = None if epochs is None else min(epochs.choices) if epochs.choices else epochs.low
-        if request.objective != "accuracy" and least is not None and least < LEAST_EPOCHS:
+        stability = request.objective != "accuracy" and request.scoring.metrics["training_stability"] > 0
+        if stability and least is not None and least < LEAST_EPOCHS:
             problems.append(
                 f"objective={request.objective!r} needs trials of at least {LEAST_EPOCHS} epochs, as the stability of "
                 f"shorter ones cannot be known. Got epochs from {least:g} on."

@@ -22,6 +22,7 @@ from hpoviz.events import (
     TrialStarted,
     WorkerLost,
 )
+from hpoviz.health.weights import PARETO
 from hpoviz.results import BASELINE, CANCELLED, SEARCH
 from hpoviz.running.search_problem import SearchProblem
 from hpoviz.running.trial_runner import TrialRunner, trial_seed
@@ -78,7 +79,7 @@ class StudyRunner(TrialRunner):
             pruner=request.pruner,
             seed=trial_seed(seed, asked) if asked else seed,  # the run's seed again would repeat its first proposals
             startup_trials=request.config.startup_trials,
-            several=request.objective == "pareto",
+            several=request.objective == PARETO,
         )
         self._unfinished = self._study.restore(log.past)
         self._pruned: dict[int, TrialPruned] = {}  # decided, waiting for the worker to let go
@@ -161,7 +162,7 @@ class StudyRunner(TrialRunner):
             self._end(TrialFailed(**self._identity(proposal.trial), kind="search_space", reason=reason, seconds=0.0))
             return False
         self._known[_key(proposal.params)] = proposal.trial
-        self._submit(self._spec(proposal.trial, proposal.params, seed), slot)
+        self._submit(self._spec(proposal.trial, proposal.params, seed, origin), slot)
         return True
 
     def _resume(self, trial_id: int, slot: int) -> bool:
@@ -188,11 +189,11 @@ class StudyRunner(TrialRunner):
             seed=trial.seed,
             origin=trial.origin,
         )
-        spec = self._spec(trial_id, trial.params, trial.seed)
+        spec = self._spec(trial_id, trial.params, trial.seed, trial.origin)
         self._submit(dataclasses.replace(spec, attempt=attempt + 1), slot)
         return True
 
-    def _spec(self, trial_id: int, params: Mapping[str, Any], seed: int) -> TrialSpec:
+    def _spec(self, trial_id: int, params: Mapping[str, Any], seed: int, origin: str) -> TrialSpec:
         return TrialSpec(
             run=self._log.run,
             trial=trial_id,
@@ -203,6 +204,7 @@ class StudyRunner(TrialRunner):
             max_parameters=self._request.max_parameters,
             max_trial_minutes=self._request.max_trial_minutes,
             health_every=self._request.config.health_monitoring_frequency,
+            give_up=origin != BASELINE,
             scoring=dataclasses.asdict(self._request.scoring),
         )
 

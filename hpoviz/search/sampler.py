@@ -5,6 +5,7 @@ Every argument of Optuna's sampler and pruner is given, as their defaults differ
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import json
 import warnings
@@ -28,7 +29,7 @@ from hpoviz.events import (
 from hpoviz.search.quiet_study import quiet_study
 from hpoviz.search.short_memory import ShortMemory
 
-__all__ = ["Proposal", "Space", "Study", "make_pruner", "make_sampler", "try_space"]
+__all__ = ["Proposal", "Space", "Study", "check_sampler", "make_pruner", "make_sampler", "try_space"]
 
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("halving",)
@@ -227,7 +228,8 @@ class Study:
             return {}
         study = quiet_study(optuna.samplers.RandomSampler(), optuna.pruners.NopPruner(), 3 if self._several else 1)
         study.add_trials(asked)
-        accuracy = (lambda trial: float(trial.values[0])) if self._several else None
+        # With a target of one's own, PED-ANOVA looks at what makes it low.
+        accuracy = (lambda trial: -float(trial.values[0])) if self._several else None
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
@@ -258,6 +260,18 @@ def _contains(space: Space, params: Mapping[str, Any]) -> bool:
 def try_space(space: Space, seed: int = 0) -> dict[str, Any]:
     """Ask a space for one random trial of a throw-away study, so that mistakes of a user's function show early."""
     return space.suggest(quiet_study(optuna.samplers.RandomSampler(seed=seed), optuna.pruners.NopPruner()).ask())
+
+
+def check_sampler(sampler: optuna.samplers.BaseSampler, space: Space) -> None:
+    """Raise ConfigError for a sampler that cannot search for several objectives."""
+    study = quiet_study(copy.deepcopy(sampler), optuna.pruners.NopPruner(), 3)
+    try:
+        for _ in range(2):
+            trial = study.ask()
+            space.suggest(trial)
+            study.tell(trial, [0.5, 0.5, 0.5])
+    except ValueError as error:
+        raise ConfigError(f"{type(sampler).__name__} cannot search for several objectives: {error}") from error
 
 
 def make_sampler(sampler: Any, seed: int, startup_trials: int, *, several: bool = False) -> optuna.samplers.BaseSampler:

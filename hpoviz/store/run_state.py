@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import functools
-import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import Any
 
 from hpoviz.events import (
     BatchProgress,
@@ -32,6 +30,7 @@ from hpoviz.events import (
     TrialStarted,
     WorkerLost,
 )
+from hpoviz.json_values import json_value
 from hpoviz.results import BEST, CANCELLED, FAILED, FINISHED, INFEASIBLE, PRUNED, RUNNING, Epoch, TrialResult
 from hpoviz.selection import selected
 
@@ -193,7 +192,8 @@ class RunState:
     @_apply.register
     def _epoch_ended(self, event: EpochEnded) -> None:
         trial = self.trials[event.trial]
-        values = {field.name: _finite(getattr(event, field.name)) for field in dataclasses.fields(Epoch)}
+        # As JSON has it: a live run and a replayed one agree.
+        values = {field.name: json_value(getattr(event, field.name)) for field in dataclasses.fields(Epoch)}
         self.trials[event.trial] = dataclasses.replace(trial, history=(*trial.history, Epoch(**values)))
         slot = self._slot_of(event)
         if slot is not None:
@@ -246,13 +246,6 @@ class RunState:
 
     def _slot_of(self, event: TrialEvent) -> Slot | None:
         return next((slot for slot in self.slots.values() if slot.trial_id == event.trial), None)
-
-
-def _finite(value: Any) -> Any:
-    """Return None for NaN and infinity, as JSON does: a live run and a replayed one agree."""
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _state_of(event: TerminalEvent) -> str:

@@ -16,7 +16,6 @@ from hpoviz.events import HealthMeasured
 from hpoviz.health.health_callback import HealthCallback
 from hpoviz.health.metric import wilson
 from hpoviz.health.observation import Observation, Snapshot
-from hpoviz.health.report import without_infinities
 from hpoviz.store.run_store import write_atomically
 from hpoviz.training.recorder import TrialStopped
 
@@ -39,11 +38,13 @@ class HealthWatch(HealthCallback):
     data : ((x_train, y_train), (x_val, y_val))
     every, seed : int
         As for `HealthCallback`.
+    give_up : bool
+        Whether hopeless trials are ended.
     """
 
-    def __init__(self, say: Callable[..., None], data: Any, *, every: int, seed: int) -> None:
+    def __init__(self, say: Callable[..., None], data: Any, *, every: int, seed: int, give_up: bool) -> None:
         super().__init__(data, every=every, seed=seed)
-        self._say = say
+        self._say, self._give_up = say, give_up
         labels = np.asarray(data[1][1])
         self._rows, self._chance = len(labels), float(np.bincount(labels).max() / len(labels))
         self.problem: str | None = None
@@ -58,13 +59,16 @@ class HealthWatch(HealthCallback):
             self._guarded(lambda: HealthCallback.on_epoch_end(self, epoch, logs))
             self._check(epoch + 1, (logs or {}).get("val_accuracy"))
 
-    def measure(self, folder: Path) -> Observation | None:
-        """Observe the trained model, and keep what was seen as ``health.json``; None where it cannot be looked into."""
+    def measure(self, folder: Path, epoch: int) -> Observation | None:
+        """Observe the model with its weights of an epoch, and keep what was seen as ``health.json``.
+
+        None where it cannot be looked into.
+        """
         found: list[Observation] = []
-        self._guarded(lambda: found.append(self.observe()))
+        self._guarded(lambda: found.append(self.observe(epoch)))
         if not found:
             return None
-        record = json.dumps(without_infinities(found[0].to_dict()), allow_nan=False)
+        record = json.dumps(found[0].to_dict(), allow_nan=False)
         write_atomically(folder / HEALTH_FILE, record.encode())
         return found[0]
 
@@ -87,7 +91,9 @@ class HealthWatch(HealthCallback):
 
     def _check(self, epoch: int, accuracy: float | None) -> None:
         """Raise TrialStopped for a model at chance through which nothing passes, in the third epoch or later."""
-        if self.problem is not None or not self.snapshots or accuracy is None or epoch < EARLIEST_STOP:
+        if not self._give_up or self.problem is not None or accuracy is None or epoch < EARLIEST_STOP:
+            return
+        if not self.snapshots or self.snapshots[-1].epoch != epoch:
             return
         reason = _deadness(self.snapshots[-1])
         if reason is not None and wilson(accuracy * self._rows, self._rows)[0] <= self._chance:

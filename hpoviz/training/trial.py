@@ -24,7 +24,7 @@ from hpoviz.errors import HpovizError
 from hpoviz.events import Event, ModelBuilt, PhaseChanged, TrialCancelled, TrialEvent, TrialFailed, TrialFinished
 from hpoviz.health.assessment import assess
 from hpoviz.health.report import HealthReport
-from hpoviz.health.weights import Scoring
+from hpoviz.health.weights import PARETO, Scoring
 from hpoviz.models.model_config import load_family
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_code import UserCode
@@ -117,8 +117,8 @@ class _Trial:
         watch = self._make_watch(config, x_train)
         train(config, model, x_train, [*callbacks, recorder, *([watch] if watch else [])], recorder)
         best = recorder.restore_best()
-        health = self._measure(watch)
-        scored = self._score(model, best, health)
+        health = self._measure(watch, best.epoch)
+        scored = self._score(model, best, health, watch)
         self._say(PhaseChanged, phase="saving")
         digest = self._save(config, model, recorder.history)
         self._say(
@@ -141,19 +141,21 @@ class _Trial:
         if not spec.health_every or not len(data.y_val):
             return None
         parts = ((x_train, data.y_train), (config.prepare(data.x_val, data.info), data.y_val))
-        return HealthWatch(self._say, parts, every=spec.health_every, seed=spec.seed)
+        return HealthWatch(self._say, parts, every=spec.health_every, seed=spec.seed, give_up=spec.give_up)
 
-    def _measure(self, watch: HealthWatch | None) -> HealthReport | None:
+    def _measure(self, watch: HealthWatch | None, epoch: int) -> HealthReport | None:
         """Return the health of the trained model, by the weights of the search."""
         if watch is None:
             return None
         self._say(PhaseChanged, phase="probing")
         began = time.monotonic()
-        seen = watch.measure(self.folder)
+        seen = watch.measure(self.folder, epoch)
         weights = self._scoring.metrics
         return None if seen is None else assess(seen, weights=weights, seconds=time.monotonic() - began)
 
-    def _score(self, model: keras.Model, best: Epoch, health: HealthReport | None) -> dict[str, Any]:
+    def _score(
+        self, model: keras.Model, best: Epoch, health: HealthReport | None, watch: HealthWatch | None
+    ) -> dict[str, Any]:
         """Return what the search maximises; TrialStopped if it needs a health that this model does not have."""
         accuracy, scoring = best.val_accuracy, self._scoring
         if accuracy is None or not scoring.needs_health:
@@ -161,12 +163,13 @@ class _Trial:
         values = {} if health is None else {name: metric.value for name, metric in health.metrics.items()}
         missing = scoring.missing(values)
         if health is None or health.overall is None or missing:
-            reasons = [f"{name}: {health.metrics[name].reason}" for name in missing] if health else ["it has no health"]
+            why = watch.problem if watch and watch.problem else "health was not measured"
+            reasons = [f"{name}: {health.metrics[name].reason}" for name in missing] if health else [why]
             raise TrialStopped(
                 "no_health", f"its health is not known, and the objective needs it ({'; '.join(reasons)})"
             )
         objectives = None
-        if scoring.objective == "pareto":
+        if scoring.objective == PARETO:
             objectives = [accuracy, health.overall, -math.log10(max(model.count_params(), 1))]
         return {"score": scoring.score(accuracy, health.overall), "objectives": objectives}
 

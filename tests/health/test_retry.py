@@ -100,6 +100,37 @@ def test_class_weights_help_a_rare_class(parts):  # noqa: F811
     assert worst[1] > worst[0]
 
 
+def test_adapted_layers_keep_what_they_know(parts):  # noqa: F811
+    scale = layers.Normalization(axis=None)
+    scale.adapt(parts[0][0] * 100)
+    model = made(scale, *body())
+    for remedy in ("oscillation", "overfitting"):
+        copy = fresh(model, parts[0][0], REMEDIES[remedy])
+        np.testing.assert_allclose(copy.layers[0](parts[0][0][:4]), scale(parts[0][0][:4]), rtol=1e-6)
+
+
+def test_a_loss_of_two_classes_keeps_its_kind(parts):  # noqa: F811
+    (x, y), (x_val, y_val) = parts
+    two = ((x, (y > 4).astype(int)), (x_val, (y_val > 4).astype(int)))
+    model = made(*body()[:-1], layers.Dense(1), loss="binary_crossentropy")
+    tried = HealthAnalyzer().retry(model, two, "wrong_output_activation", epochs=1)
+    assert isinstance(tried.model.loss, keras.losses.BinaryCrossentropy)
+    assert tried.model.loss.from_logits
+
+
+def test_sixteen_bits(parts):  # noqa: F811
+    stack = [type(layer).from_config({**layer.get_config(), "dtype": "mixed_float16"}) for layer in body()]
+    optimizer = keras.optimizers.LossScaleOptimizer(keras.optimizers.Adam(1e-2))
+    tried = HealthAnalyzer().retry(made(*stack, optimizer=optimizer), parts, "oscillation", epochs=1)
+    assert float(tried.model.optimizer.inner_optimizer.learning_rate) == pytest.approx(2e-3)
+
+
+def test_a_remedy_that_changes_nothing_is_not_tried(parts):  # noqa: F811
+    model = made(layers.Flatten(), layers.Dense(8, "tanh"), layers.Dense(10, "softmax"))
+    with pytest.raises(ConfigError, match="has glorot_uniform weights, biases of zero already"):
+        HealthAnalyzer().retry(model, parts, "saturation", epochs=1)
+
+
 class Own(keras.Model):
     """A model with a call of its own, which Keras cannot clone."""
 
