@@ -10,6 +10,7 @@ from hpoviz.health.calibration import THRESHOLDS
 from hpoviz.health.metric import Metric, wilson
 from hpoviz.health.observation import Observation
 from hpoviz.health.report import Finding
+from hpoviz.health.training_metrics import trivial_loss
 
 __all__ = ["RULES", "Case", "Rule", "Sign", "find_faults"]
 
@@ -229,6 +230,15 @@ def _overfitting(case: Case) -> Iterator[Sign]:
         )
 
 
+def _penalties(case: Case) -> Iterator[Sign]:
+    trivial, penalty = trivial_loss(case.seen.class_counts), case.seen.penalty
+    if penalty and trivial:
+        share = penalty / trivial
+        yield Sign(
+            share, f"Weight penalties add {penalty:.3g} to the loss, {share:.0%} of that of always guessing the same"
+        )
+
+
 def _slowness(case: Case) -> Iterator[Sign]:
     evidence = case.metrics["convergence_quality"].evidence
     slope = evidence.get("end_slope", 0.0)
@@ -356,6 +366,14 @@ RULES: tuple[Rule, ...] = (
         "Many training labels seem to be wrong: the model knows better, or learns the mistakes by heart.",
         "Look at the training samples that it is surest to be of another class, and mend their labels; fewer epochs "
         "and more data help.",
+    ),
+    Rule(
+        "over_regularized",
+        "convergence_quality",
+        _penalties,
+        "{:.0%}",
+        "Training shrinks the weights rather than fit the data.",
+        "Use a tenth of the l2.",
     ),
     Rule(
         "oscillation",

@@ -82,6 +82,16 @@ def _wider(factor: float) -> Callable[[LayerConfig], LayerConfig]:
     )
 
 
+def _lighter(config: LayerConfig) -> LayerConfig:
+    """Return a configuration with a tenth of its penalties."""
+    found = {}
+    for name, value in config.items():
+        if name.endswith("_regularizer") and isinstance(value, dict):
+            inner = {key: 0.1 * one if isinstance(one, float) else one for key, one in value["config"].items()}
+            found[name] = {**value, "config": inner}
+    return config | found
+
+
 BY_NAME: Mapping[Any, Any] = {
     "sparse_categorical_crossentropy": keras.losses.SparseCategoricalCrossentropy,
     "categorical_crossentropy": keras.losses.CategoricalCrossentropy,
@@ -102,6 +112,7 @@ REMEDIES: Mapping[str, Remedy] = {
     "untrained_layer": Remedy(words="all layers trained", trainable=True),
     "stale_normalization": Remedy(words="BatchNormalization(momentum=0.9)", everywhere=_with(momentum=0.9)),
     "at_chance": Remedy(words="a tenth of the learning rate", rate=0.1),
+    "over_regularized": Remedy(words="a tenth of the weight penalties", everywhere=_lighter),
     "oscillation": Remedy(words="a fifth of the learning rate", rate=0.2),
     "class_collapse": Remedy(words="class weights", class_weights=True),
     "overfitting": Remedy(

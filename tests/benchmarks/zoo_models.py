@@ -437,7 +437,11 @@ FAULTS: dict[str, Fault] = {
     ),
     "stopped_early": Fault(DEPTH, ("slow_convergence", "underfitting"), _each("epochs", 0.35, 0.2, 0.14)),
     "too_small": Fault(DEPTH, ("underfitting", "slow_convergence"), _each("width", 0.08, 0.04, 0.01)),
-    "too_much_l2": Fault(DEPTH, ("underfitting", "at_chance", "dead_units", "dying_relu"), _each("l2", 0.03, 0.1, 0.5)),
+    "too_much_l2": Fault(
+        DEPTH,
+        ("over_regularized", "underfitting", "at_chance", "dead_units", "dying_relu"),
+        _each("l2", 0.03, 0.1, 0.5),
+    ),
     "too_much_dropout": Fault(
         DEPTH,
         ("underfitting", "slow_convergence"),

@@ -109,7 +109,7 @@ def print_report(results: Iterable[Mapping[str, Any]]) -> None:
     _print_rules(strong, healthy)
     accuracies = [run.accuracy for run in healthy]
     print(
-        f"\n(6) One observation with pruning: median {np.median([run.analyze_s for run in runs]):.2f} s; training "
+        f"\n(6) One observation: median {np.median([run.analyze_s for run in runs]):.2f} s; training "
         f"{np.median([run.train_s for run in runs]):.1f} s. Validation accuracy of healthy runs: median "
         f"{np.median(accuracies):.3f}, least {min(accuracies):.3f}."
     )

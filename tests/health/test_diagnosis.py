@@ -218,6 +218,18 @@ def test_averages_that_lag_behind_are_told_of(parts):  # noqa: F811
     assert [one.layer for one in found if one.fault == "stale_normalization"] == ["late"]
 
 
+def test_penalties_that_outweigh_the_data(parts):  # noqa: F811
+    keras.utils.set_random_seed(0)
+    hidden = layers.Dense(32, "relu", kernel_regularizer=keras.regularizers.L2(0.1))
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), hidden, layers.Dense(10, "softmax")])
+    model.compile("adam", "sparse_categorical_crossentropy")
+    model.fit(*parts[0], epochs=4, batch_size=64, verbose=0)
+    assert "over_regularized" in faults(HealthAnalyzer().analyze(model, parts).findings)
+    light = layers.Dense(32, "relu", kernel_regularizer=keras.regularizers.L2(1e-4))
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), light, layers.Dense(10, "softmax")])
+    assert "over_regularized" not in faults(HealthAnalyzer().analyze(model, parts).findings)
+
+
 def test_every_rule_that_needs_a_threshold_has_one():
     assert {rule.fault for rule in RULES if rule.threshold} == set(THRESHOLDS)
     assert CALIBRATION["version"] >= 0

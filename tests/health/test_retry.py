@@ -91,6 +91,16 @@ def test_pretrained_layers_stay_as_they_are(parts):  # noqa: F811
     assert float(copy.optimizer.learning_rate) == pytest.approx(2e-4)
 
 
+def test_lighter_penalties(parts):  # noqa: F811
+    def hidden():
+        return layers.Dense(32, "relu", kernel_regularizer=keras.regularizers.L2(0.3))
+
+    tried = HealthAnalyzer().retry(made(layers.Flatten(), hidden(), hidden(), layers.Dense(10, "softmax")), parts,
+                                   "over_regularized", epochs=4)  # fmt: skip
+    assert float(tried.model.layers[1].kernel_regularizer.l2) == pytest.approx(0.03)
+    assert tried.accuracy_after > tried.accuracy_before
+
+
 def test_class_weights_help_a_rare_class(parts):  # noqa: F811
     (x, y), val = parts
     rare = np.flatnonzero(y == 3)[8:]
