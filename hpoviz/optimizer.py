@@ -17,10 +17,10 @@ from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError
 from hpoviz.events import TrialPlanned
-from hpoviz.health.weights import PARETO, Scoring
+from hpoviz.health.weights import PARETO
 from hpoviz.plugins import load_plugin
 from hpoviz.progress import ProgressView, TrialTable, duration, seconds_left, size
-from hpoviz.results import BASELINE, BEST, DEFAULTS, FINISHED, WARM_START, RunStatus
+from hpoviz.results import BASELINE, DEFAULTS, FINISHED, WARM_START, RunStatus
 from hpoviz.run_jobs import RunJobs
 from hpoviz.run_record import Missing, data_record, execution_record, request_record
 from hpoviz.running.estimate import Estimate
@@ -246,13 +246,14 @@ class Optimizer(RunJobs):
         patience = request.config.early_stopping_patience
         limits = {"max_parameters": request.max_parameters, "max_trial_minutes": request.max_trial_minutes}
         limits["timeout_hours"] = request.config.timeout_hours
+        every = request.config.health_monitoring_frequency
         return [
             ("data", f"{self.data.name}: {len(split.x_train)} training, {len(split.x_val)} validation samples"),
             ("test set", f"{len(self.data.x_test)} samples, {self.data.test_origin}; for evaluate() only"),
             ("trials", str(self._wanted)),
             ("objective", f"{request.objective}: {request.scoring.describe()}"),
-            ("health", _looks(request.config.health_monitoring_frequency)),
-            ("selects", _selects(request.select)),
+            ("health", f"measured every {every} epochs and at the end" if every else "not measured"),
+            ("selects", request.select.replace("_", " ")),
             ("architecture", self._problem.describe_architecture()),
             ("backend", self._backend.describe()),
             ("sampler", str(request.sampler)),
@@ -323,7 +324,7 @@ class Optimizer(RunJobs):
             "run": self._folder.name,
             "data": data_record(self.data, self._problem.split),
             "objective": request.objective,
-            "weights": _weights(request.scoring),
+            "weights": request.scoring.to_dict(),
             "architecture": self._problem.architecture,
             "seed": self.seed,
             "search_space": self._problem.space.describe(),
@@ -376,23 +377,6 @@ def _dataset(data: Any) -> Dataset:
             "Make one with hpoviz.Dataset.from_arrays(x, y)."
         )
     return data
-
-
-def _weights(scoring: Scoring) -> dict[str, float]:
-    if scoring.objective == "accuracy":
-        return {"accuracy": 1.0}
-    parts = {"accuracy": scoring.accuracy, "health": scoring.health} if scoring.objective == "health" else {}
-    return {**parts, **scoring.metrics}
-
-
-def _looks(frequency: int) -> str:
-    if not frequency:
-        return "not measured"
-    return f"measured after {'every epoch' if frequency == 1 else f'every {frequency} epochs'} and at the end"
-
-
-def _selects(select: str) -> str:
-    return "the highest score" if select == BEST else "the healthiest within one standard error of the best accuracy"
 
 
 def _backend(request: OptimizationRequest) -> Backend:

@@ -151,7 +151,7 @@ def test_the_healthiest_within_the_error_is_selected(tmp_path):
     near = table[table["accuracy"] >= best - np.sqrt(best * (1 - best) / rows)]
     assert opt.best_trial.result.health == near["health"].max()
     assert hpoviz.open_run(opt.run_dir).best_trial.number == opt.best_trial.number
-    assert "the healthiest within one standard error" in repr(opt)
+    assert "one se healthiest" in repr(opt)
 
 
 def dead(params, data):

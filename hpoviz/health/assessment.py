@@ -7,12 +7,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from hpoviz.health.diagnosis import Case, find_faults
+from hpoviz.health.diagnosis import find_faults
 from hpoviz.health.layer_metrics import gradient_health, neuron_utilization, parameter_efficiency
 from hpoviz.health.metric import METRICS, Metric, wilson
 from hpoviz.health.observation import Observation
 from hpoviz.health.prediction_metrics import accuracy_consistency
 from hpoviz.health.report import HealthReport
+from hpoviz.health.signs import Case
 from hpoviz.health.training_metrics import convergence_quality, training_stability, trivial_loss
 
 __all__ = ["assess", "metrics_of"]

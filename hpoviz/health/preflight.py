@@ -11,11 +11,12 @@ import numpy as np
 
 from hpoviz import _html
 from hpoviz.health.assessment import metrics_of
-from hpoviz.health.diagnosis import Case, find_faults
+from hpoviz.health.diagnosis import find_faults
 from hpoviz.health.observing import observe
 from hpoviz.health.probe import Probe
 from hpoviz.health.report import Finding
 from hpoviz.health.samples import Samples
+from hpoviz.health.signs import Case
 
 __all__ = ["Preflight", "preflight"]
 

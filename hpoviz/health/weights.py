@@ -76,6 +76,13 @@ class Scoring:
         assert health is not None  # a trial without it has failed
         return (self.accuracy * accuracy + self.health * health) / (self.accuracy + self.health)
 
+    def to_dict(self) -> dict[str, float]:
+        """Return the weights that count, for a record."""
+        if self.objective == "accuracy":
+            return {"accuracy": 1.0}
+        parts = {"accuracy": self.accuracy, "health": self.health} if self.objective == "health" else {}
+        return {**parts, **self.metrics}
+
     def missing(self, values: Mapping[str, float | None]) -> list[str]:
         """Return the metrics that have a weight and no value."""
         return [name for name, weight in self.metrics.items() if weight > 0 and values.get(name) is None]

@@ -19,10 +19,11 @@ from sklearn.metrics import roc_auc_score
 
 from hpoviz.health.assessment import metrics_of
 from hpoviz.health.calibration import THRESHOLDS
-from hpoviz.health.diagnosis import Case, find_faults
+from hpoviz.health.diagnosis import find_faults
 from hpoviz.health.metric import METRICS, wilson
 from hpoviz.health.observation import Observation
 from hpoviz.health.report import Finding
+from hpoviz.health.signs import Case
 from tests.benchmarks.bench_search import machine
 from tests.benchmarks.rule_ports import FAULTS_OF
 from tests.benchmarks.zoo_models import FAULTS, HELD_OUT, HELD_OUT_DATA, STRENGTHS

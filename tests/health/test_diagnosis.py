@@ -8,10 +8,11 @@ import pytest
 from keras import layers
 
 from hpoviz.health.calibration import CALIBRATION, THRESHOLDS
-from hpoviz.health.diagnosis import RULES, Case, find_faults
+from hpoviz.health.diagnosis import RULES, find_faults
 from hpoviz.health.health_analyzer import HealthAnalyzer
 from hpoviz.health.metric import METRICS, Metric
 from hpoviz.health.observation import LayerLook, Observation, Snapshot
+from hpoviz.health.signs import Case
 from tests.health.test_health_analyzer import body, data, parts, trained  # noqa: F401  fixtures
 
 LABELS = [number % 10 for number in range(400)]
