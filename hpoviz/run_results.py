@@ -20,7 +20,7 @@ from hpoviz.models.model_config import ModelConfig
 from hpoviz.models.saved_model import load_model
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_model import as_probabilities
-from hpoviz.results import FINISHED, TestScore, TrialResult
+from hpoviz.results import TestScore, TrialResult
 from hpoviz.running.jobs import FinalModel
 from hpoviz.running.search_problem import SearchProblem
 from hpoviz.selection import pareto_front, size_efficiency
@@ -80,20 +80,17 @@ class RunResults(abc.ABC):
 
         Columns: number, state, origin (search, defaults, baseline or warm start), score, accuracy and loss (on
         validation data, of the weights kept), health (overall), parameters (how many weights), best_epoch, seconds,
-        reason, ``health_…`` for each health metric, ``size_efficiency`` (1 is as small as the smallest that is as
-        accurate as can be told; by logarithms of the numbers of weights), and ``params_…`` for every hyperparameter.
+        reason, ``health_…`` for each health metric, and ``params_…`` for every hyperparameter.
         """
         ended = self._ended()
-        sizes = size_efficiency(ended, len(self._problem.split.y_val))
         rows = [
             {name: getattr(trial, name) for name in RESULT_COLUMNS}
-            | {"size_efficiency": sizes.get(trial.number or 0) if trial.state == FINISHED else None}
             | {f"health_{name}": trial.metrics.get(name) for name in METRICS}
             | {f"params_{name}": value for name, value in trial.params.items()}
             for trial in ended
         ]
         params = dict.fromkeys([*self._problem.space.parameters, *(name for trial in ended for name in trial.params)])
-        measured = [*(f"health_{name}" for name in METRICS), "size_efficiency"]
+        measured = [f"health_{name}" for name in METRICS]
         columns = [*RESULT_COLUMNS, *measured, *(f"params_{name}" for name in params)]
         frame = pd.DataFrame(rows, columns=columns)
         numbers = dict.fromkeys(("score", "accuracy", "loss", "health", "seconds", *measured), "float64")
@@ -112,7 +109,8 @@ class RunResults(abc.ABC):
     def pareto_front(self) -> pd.DataFrame:
         """Return the rows of `results` that no other trial beats in accuracy, health and number of weights at once.
 
-        The most accurate comes first.
+        The most accurate comes first. A column more than `results` has: ``size_efficiency``, 1 for a model as small as the
+        smallest of the search that is as accurate as can be told; by logarithms of the numbers of weights.
 
         Raises
         ------
@@ -121,8 +119,10 @@ class RunResults(abc.ABC):
         """
         if not self.request.config.health_monitoring_frequency:
             raise ConfigError("There is no health to compare: it needs health_monitoring_frequency of at least 1.")
-        numbers = [trial.number for trial in pareto_front(self._ended())]
-        return self.results.set_index("number", drop=False).loc[numbers].reset_index(drop=True)
+        ended = self._ended()
+        numbers = [trial.number for trial in pareto_front(ended)]
+        front = self.results.set_index("number", drop=False).loc[numbers].reset_index(drop=True)
+        return front.assign(size_efficiency=front["number"].map(size_efficiency(ended, len(self._problem.split.y_val))))
 
     @property
     def best_params(self) -> dict[str, Any]:

@@ -136,12 +136,12 @@ def test_the_pareto_front(tmp_path):
 
 
 def test_size_is_compared_with_the_smallest_that_is_as_good(healthy):
-    table = healthy.results
+    table, front = healthy.results, healthy.pareto_front()
     best, rows = table["accuracy"].max(), len(healthy._problem.split.y_val)
     near = table[table["accuracy"] >= best - np.sqrt(best * (1 - best) / rows)]
     smallest = near["parameters"].min()
-    expected = np.minimum(1, np.log(smallest) / np.log(table["parameters"].astype(float)))
-    np.testing.assert_allclose(table["size_efficiency"], expected)
+    expected = np.minimum(1, np.log(smallest) / np.log(front["parameters"].astype(float)))
+    np.testing.assert_allclose(front["size_efficiency"], expected)
 
 
 def test_the_healthiest_within_the_error_is_selected(tmp_path):

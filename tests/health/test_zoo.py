@@ -17,7 +17,6 @@ FAULTY = {
     "rate_too_low": "mlp",
     "too_small": "mlp_gelu",
     "wrong_output": "cnn",
-    "few_samples": "mlp",
     "wrong_labels": "cnn",
     "labels_mean_nothing": "mlp",
     "missing_classes": "cnn",
