@@ -109,8 +109,8 @@ class RunResults(abc.ABC):
     def pareto_front(self) -> pd.DataFrame:
         """Return the rows of `results` that no other trial beats in accuracy, health and number of weights at once.
 
-        The most accurate comes first. A column more than `results` has: ``size_efficiency``, 1 for a model as small as the
-        smallest of the search that is as accurate as can be told; by logarithms of the numbers of weights.
+        The most accurate comes first. One column more than in `results`: ``size_efficiency``, 1 for a model as small as
+        the smallest of the search that is as accurate as can be told; by logarithms of the numbers of weights.
 
         Raises
         ------
