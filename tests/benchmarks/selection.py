@@ -44,8 +44,8 @@ DATA: dict[str, Callable[[], hpoviz.Dataset]] = {
 
 
 def corrupted(x: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield the pictures with noise of a fifth of their spread, and moved by a pixel."""
-    noise = np.random.default_rng(0).standard_normal(x.shape) * 0.2 * x.std() * 2
+    """Yield the pictures with noise of two fifths of their spread, and moved by a pixel."""
+    noise = np.random.default_rng(0).standard_normal(x.shape) * 0.4 * x.std()
     yield np.clip(x + noise, 0, x.max()).astype(x.dtype)
     yield np.roll(x, 1, axis=2)
 
