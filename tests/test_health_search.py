@@ -16,6 +16,7 @@ from hpoviz.health.metric import METRICS
 from hpoviz.health.weights import CLASSIC_WEIGHTS, Scoring
 from hpoviz.search.sampler import Study
 
+pytestmark = pytest.mark.slow
 TINY = {"filters": 8, "num_layers_conv": 1, "dense_units": 16, "num_layers_dense": 1, "batch_size": 64}
 
 

@@ -12,6 +12,7 @@ from hpoviz.health.preflight import AT_START
 from hpoviz.health.remedies import REMEDIES, fresh
 from tests.health.test_health_analyzer import body, data, parts  # noqa: F401  fixtures
 
+pytestmark = pytest.mark.slow
 NOT_TRIED = {"label_noise"}  # the data must be mended
 
 
