@@ -252,7 +252,7 @@ class Optimizer(RunJobs):
             ("test set", f"{len(self.data.x_test)} samples, {self.data.test_origin}; for evaluate() only"),
             ("trials", str(self._wanted)),
             ("objective", f"{request.objective}: {request.scoring.describe()}"),
-            ("health", f"measured every {every} epochs and at the end" if every else "not measured"),
+            ("health", f"looked at every {every} epoch(s), measured at the end" if every else "not measured"),
             ("selects", request.select.replace("_", " ")),
             ("architecture", self._problem.describe_architecture()),
             ("backend", self._backend.describe()),
