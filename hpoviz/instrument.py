@@ -274,7 +274,7 @@ def _weight_record(layer: str, weight: Any, gradient_norm: float | None) -> Weig
 
 def _maps(node: str, array: np.ndarray, channels: int) -> ChannelMaps:
     """Return pictures of the first sample."""
-    sample = np.where(np.isfinite(array[0]), array[0], 0.0)
+    sample = np.where(np.isfinite(array[0]), array[0], 0.0).astype(np.float64)  # sums may be too large for 32 bits
     if _channels_first(array):
         sample = np.moveaxis(sample, 0, -1)
     if sample.ndim >= 3:

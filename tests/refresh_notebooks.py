@@ -1,6 +1,7 @@
 """Run all notebooks from top to bottom and keep their outputs: ``make notebooks``.
 
-What TensorFlow writes to standard error on import is left out, and so are times that change with every run.
+What TensorFlow writes to standard error on import is left out, and so are times that change with every run. Of outputs
+that are drawings too the drawing is kept, which GitHub shows, and of plotly figures their data.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 
+PLOTLY = "application/vnd.plotly.v1+json"
 NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
 
 
@@ -24,9 +26,18 @@ def refresh(path: Path) -> None:
         cell.metadata.pop("execution", None)
         if cell.cell_type == "code":
             cell.outputs = [output for output in cell.outputs if output.get("name") != "stderr"]
+            for output in cell.outputs:
+                slim(output.get("data", {}))
     notebook.metadata.pop("widgets", None)
     nbformat.write(notebook, path)
     print(f"{path.name}: {time.monotonic() - began:.0f} s, {path.stat().st_size / 1024:.0f} KiB")
+
+
+def slim(bundle: dict[str, object]) -> None:
+    """Leave out what is there in another form too."""
+    if "image/svg+xml" in bundle or PLOTLY in bundle:
+        for kind in ("text/html", "application/vnd.jupyter.widget-view+json"):
+            bundle.pop(kind, None)
 
 
 if __name__ == "__main__":

@@ -51,6 +51,8 @@ class Rectangle:
     dashed : bool
     tip : str
         What is shown when it is pointed at.
+    key, role : str
+        Which node or edge of a graph it is of, and which part of it, for those who change a drawing that is shown.
     """
 
     x: float
@@ -64,6 +66,8 @@ class Rectangle:
     stroke_width: float = 1.0
     dashed: bool = False
     tip: str = ""
+    key: str = ""
+    role: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -76,6 +80,8 @@ class Line:
     width: float = 1.2
     arrow: bool = True
     tip: str = ""
+    key: str = ""
+    role: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -90,6 +96,8 @@ class Text:
     bold: bool = False
     anchor: Anchor = "start"
     back: str | None = None
+    key: str = ""
+    role: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

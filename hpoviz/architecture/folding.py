@@ -95,7 +95,7 @@ def collapsed(graph: ModelGraph, containers: Collection[str] | None = None) -> M
         if target in closed:
             slot = slots[target]
             slots[target] += 1
-        edges.append(Edge(source, port, target, slot, edge.tensor))
+        edges.append(Edge(source, port, target, slot, edge.tensor, origin=edge.made_by))
     layers, health = dict(graph.layers), dict(graph.health)
     nodes = []
     for node in graph.nodes:
@@ -169,7 +169,7 @@ def folded(graph: ModelGraph, types: Collection[str]) -> ModelGraph:
         if node.id not in into
     )
     edges = tuple(
-        dataclasses.replace(edge, source=into.get(edge.source, edge.source))
+        dataclasses.replace(edge, source=into[edge.source], origin=edge.made_by) if edge.source in into else edge
         for edge in graph.edges
         if edge.target not in into
     )

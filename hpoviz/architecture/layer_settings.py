@@ -12,7 +12,7 @@ import keras
 __all__ = ["settings_of", "wrapped_by"]
 
 WRAPPED = ("layer", "forward_layer", "backward_layer", "cell", "cells")
-NOT_SETTINGS = {"self", "name", "dtype", "trainable", "args", "kwargs", "layers", *WRAPPED}
+NOT_SETTINGS = {"self", "name", "dtype", "trainable", "args", "kwargs", "layers", "weights", *WRAPPED}
 SIMPLE = (bool, int, float, str)
 
 

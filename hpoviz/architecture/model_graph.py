@@ -99,7 +99,8 @@ class Node:
 class Edge:
     """One use of a tensor: it leaves `source` at a port and enters `target` as its argument number `slot`.
 
-    `mask` says that it is Keras' own mask of the padding of a sequence.
+    `mask` says that it is Keras' own mask of the padding of a sequence. `origin` is the node and the port that make the
+    tensor, where `source` stands for several nodes.
     """
 
     source: str
@@ -108,6 +109,12 @@ class Edge:
     slot: int
     tensor: Tensor
     mask: bool = False
+    origin: tuple[str, int] | None = None
+
+    @property
+    def made_by(self) -> tuple[str, int]:
+        """The node of the whole graph that makes the tensor, and the port that it leaves."""
+        return self.origin or (self.source, self.port)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,7 @@ from hpoviz.architecture.layout import Layout
 from hpoviz.architecture.model_graph import LayerInfo, ModelGraph, Node, shape_text
 from hpoviz.architecture.palette import THEMES, layer_kind, scale_colour
 
-__all__ = ["ArchitectureVisualization", "LayerVisualization", "architecture_record", "cytoscape"]
+__all__ = ["ArchitectureVisualization", "LayerVisualization", "architecture_record", "box_of", "cytoscape"]
 
 VERSION = 1
 OUTPUT = LayerInfo(id="", name="output", type="Output")
@@ -184,7 +184,7 @@ def cytoscape(graph: ModelGraph, layout: Layout | None = None) -> dict[str, Any]
 def _layer_record(graph: ModelGraph, node: Node, depth: int, most: int) -> LayerVisualization:
     info = graph.layers[node.layer]
     shape = node.outputs[0].shape if node.outputs else None
-    width, height, thickness = _box([length or 1 for length in shape or ()])
+    width, height, thickness = box_of(shape)
     trained = 0.95 if info.trainable_parameters else 0.7
     return LayerVisualization(
         layer_id=node.id,
@@ -202,11 +202,18 @@ def _layer_record(graph: ModelGraph, node: Node, depth: int, most: int) -> Layer
     )
 
 
-def _box(shape: list[int]) -> tuple[float, float, float]:
-    """Return width, height and thickness for the shape of a tensor, channels last."""
-    if len(shape) <= 1:
-        return THINNEST_SIDE, BAR * math.log2(1 + (shape[0] if shape else 1)), THINNEST_SIDE
-    rows, columns, channels = shape[0], shape[1] if len(shape) > 2 else 1, shape[-1]
+def box_of(shape: tuple[int | None, ...] | None) -> tuple[float, float, float]:
+    """Return width, height and thickness for the shape of a tensor, channels last.
+
+    Examples
+    --------
+    >>> box_of((28, 28, 1)), box_of((10,))
+    ((1.2699606293110035, 1.2699606293110035, 0.1), (0.12, 1.0378295573011906, 0.12))
+    """
+    lengths = [length or 1 for length in shape or ()]
+    if len(lengths) <= 1:
+        return THINNEST_SIDE, BAR * math.log2(1 + (lengths[0] if lengths else 1)), THINNEST_SIDE
+    rows, columns, channels = lengths[0], lengths[1] if len(lengths) > 2 else 1, lengths[-1]
     thickness = THICKNESS * math.log2(1 + channels) ** THICKNESS_POWER
     return _side(columns), _side(rows), min(max(thickness, THINNEST), THICKEST)
 

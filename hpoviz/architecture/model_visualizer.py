@@ -8,31 +8,43 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpoviz.architecture.graph_drawing import COLOURINGS, Look, draw_graph, overview
+from hpoviz.architecture.colouring import COLOURINGS, Theme
+from hpoviz.architecture.comparison import ModelComparison, compare_graphs
+from hpoviz.architecture.gif import gif_bytes
+from hpoviz.architecture.graph_drawing import Look, draw_graph
+from hpoviz.architecture.graph_scene import LayerNotes
+from hpoviz.architecture.graph_state import GraphState
+from hpoviz.architecture.html_page import html_page
 from hpoviz.architecture.keras_adapter import graph_of
-from hpoviz.architecture.layout import layered_layout
 from hpoviz.architecture.model_graph import ModelGraph
 from hpoviz.architecture.model_records import ArchitectureVisualization, architecture_record, cytoscape
+from hpoviz.architecture.overview import overview
+from hpoviz.architecture.placement import place
 from hpoviz.architecture.raster import pdf_bytes, png_bytes
+from hpoviz.architecture.sample_recorder import MANY_NODES, SampleRecorder
+from hpoviz.architecture.scene3d import scene_figure
 from hpoviz.architecture.svg import inline_svg, svg
+from hpoviz.architecture.weight_histograms import weight_histograms
 from hpoviz.errors import ConfigError, ExportError, nearest
 from hpoviz.health.report import HealthReport
 from hpoviz.store.run_store import write_atomically
 
 if TYPE_CHECKING:
     import keras
+    import plotly.graph_objects as go
 
     from hpoviz.architecture.drawing import Drawing
+    from hpoviz.widgets.graph_view import GraphView
 
 __all__ = ["ModelVisualizer"]
 
-SUFFIXES = (".svg", ".pdf", ".png", ".json")
-CHOICES = {"theme": ("light", "dark"), "color": COLOURINGS, "direction": ("down", "right")}
-CYTOSCAPE_NODE = (170.0, 44.0)
+SUFFIXES = (".svg", ".pdf", ".png", ".json", ".html", ".gif")
+THEMES: tuple[Theme, ...] = ("light", "dark")
+CHOICES = {"theme": THEMES, "color": COLOURINGS, "direction": ("down", "right")}
 
 
 class ModelVisualizer:
-    """The pictures of a Keras 3 model: a graph of its layers, as a file or inline in a notebook.
+    """The pictures of a Keras 3 model: its graph to explore, its layers in 3D, a sample on its way through, and files.
 
     Parameters
     ----------
@@ -42,6 +54,9 @@ class ModelVisualizer:
         What `hpoviz.diagnose` says of the model; or the health of layers in [0, 1], by the ids in `model_graph.layers`.
     performance : float, optional
         A score of the model in [0, 1], as its accuracy.
+    data : Dataset, (x, y), ((x_train, y_train), (x_val, y_val)), or array of samples, optional
+        Samples to send through the model: of a Dataset the validation samples, of two pairs the second. Without labels
+        nothing flows back.
     inputs : array, or list, tuple or dict of arrays, optional
         Samples, for a model with a `call` of its own that does not know the shape of its input.
 
@@ -51,6 +66,8 @@ class ModelVisualizer:
         Not a Keras model, or one that has not been built.
     ConfigError
         A score outside [0, 1].
+    DatasetError
+        Samples that the model does not take, or not as many labels.
 
     Examples
     --------
@@ -68,12 +85,16 @@ class ModelVisualizer:
         *,
         health: HealthReport | Mapping[str, float] | None = None,
         performance: float | None = None,
+        data: Any = None,
         inputs: Any = None,
     ) -> None:
+        self._model, self._inputs = model, inputs
         of_layers = health.layer_health if isinstance(health, HealthReport) else dict(health or {})
         self._overall = health.overall if isinstance(health, HealthReport) else None
         self._graph = dataclasses.replace(graph_of(model, inputs=inputs), health=of_layers)
         self._performance = performance
+        self._findings = _by_layer(health) if isinstance(health, HealthReport) else {}
+        self._recorder = None if data is None else SampleRecorder(model, self._graph, data)
         scores: dict[str, float | None] = {"performance": performance}
         scores |= {f"health[{name!r}]": value for name, value in self._graph.health.items()}
         for name, value in scores.items():
@@ -97,16 +118,22 @@ class ModelVisualizer:
         """Return the graph as a drawing; the arguments are those of `export`."""
         return draw_graph(self._graph, _checked(look), performance=self._performance)
 
-    def export(self, path: str | os.PathLike[str], *, scale: float = 2.0, **look: Any) -> Path:
+    def export(
+        self, path: str | os.PathLike[str], *, scale: float = 2.0, sample: int | None = None, **look: Any
+    ) -> Path:
         """Write the graph to a file; the suffix says in which form.
 
         Parameters
         ----------
         path : str or Path
-            Ends in ``.svg``, ``.pdf`` or ``.png`` (pictures), or in ``.json`` (all of the graph, for other programs).
-            An existing file is replaced, in one step.
+            Ends in ``.svg``, ``.pdf`` or ``.png`` (pictures), in ``.html`` (a page that needs no network, with the
+            graph to explore and the 3D view; samples flow through it where there are data), in ``.gif`` (a sample on
+            its way), or in ``.json`` (all of the graph, with a recorded sample where there are data, for other
+            programs). An existing file is replaced, in one step.
         scale : float
             Pixels of a PNG for each unit of the drawing, in [0.1, 10]; fewer where a side would pass 30,000 pixels.
+        sample : int, optional
+            Row of the sample that flows through; by default the first that the model is right of.
         theme : {"light", "dark"}
         color : {"type", "parameters", "performance", "health"}
             What colours say.
@@ -124,7 +151,9 @@ class ModelVisualizer:
         Raises
         ------
         ConfigError
-            An argument that is not allowed.
+            An argument that is not allowed, or a GIF without data.
+        DatasetError
+            There is no such sample.
         ExportError
             Another suffix, or a place where nothing can be written.
         """
@@ -136,8 +165,89 @@ class ModelVisualizer:
         if not 0.1 <= scale <= 10:
             raise ConfigError(f"scale must be between 0.1 and 10. Got {scale!r}.")
         _checked(look)
-        _write(place, self._content(place.suffix.lower(), scale, look))
+        _write(place, self._content(place.suffix.lower(), scale, sample, look))
         return place
+
+    def graph(self, *, sample: int | None = None, direction: str = "down", collapse: bool = True) -> GraphView:
+        """Return the graph as a widget: click, search, open and close blocks, and watch samples flow through.
+
+        Parameters
+        ----------
+        sample : int, optional
+            Row of the sample to begin with.
+        direction : {"down", "right"}
+            On narrow screens it is "down".
+        collapse : bool
+            Whether repeated blocks are closed at first.
+
+        Returns
+        -------
+        GraphView
+            An ipywidgets box; a drawing where widgets are not shown. Its `close` gives back all that it holds.
+
+        Raises
+        ------
+        ConfigError
+            An argument that is not allowed, or a sample without data.
+        DatasetError
+            There is no such sample.
+        """
+        from hpoviz.widgets.graph_view import GraphView
+
+        _checked({"direction": direction, "collapse": collapse})
+        if sample is not None:
+            self._samples().check(sample)
+        state = self._state(direction=direction, collapse=collapse, histograms=True)
+        return GraphView(state, self._static(), sample)
+
+    def scene3d(
+        self,
+        *,
+        sample: int | None = None,
+        theme: str = "light",
+        color: str = "type",
+        collapse: bool = True,
+    ) -> go.Figure:
+        """Return the model in 3D: a box for what each layer gives out, on a path that is folded where it is long.
+
+        Parameters
+        ----------
+        sample : int, optional
+            Row of the sample that flows through; by default the first that the model is right of.
+        theme, color, collapse
+            As of `export`.
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
+            To be turned; with buttons that play where there are data.
+
+        Raises
+        ------
+        ConfigError, DatasetError
+            As of `graph`.
+        """
+        look = _checked({"theme": theme, "color": color, "collapse": collapse})
+        played = self._played(sample) if self._recorder or sample is not None else None
+        shown = overview(self._graph, collapse=collapse)
+        return scene_figure(shown, theme=look.theme, color=look.color, performance=self._performance, played=played)
+
+    def compare(self, other: ModelVisualizer | keras.Model) -> ModelComparison:
+        """Return how another model differs: two drawings with marks, and a table of the differences.
+
+        Examples
+        --------
+        >>> import keras
+        >>> small, large = (
+        ...     keras.Sequential([keras.Input((4,)), keras.layers.Dense(units, name="d")], name=f"of_{units}")
+        ...     for units in (3, 5)
+        ... )
+        >>> ModelVisualizer(small).compare(large)
+        of_3 (15 parameters) and of_5 (25): 1 difference
+          ≠ d (Dense) units 3 → 5, gives 3 → 5, parameters 15 → 25
+        """
+        view = other if isinstance(other, ModelVisualizer) else ModelVisualizer(other)
+        return compare_graphs(self._graph, view.model_graph)
 
     def to_cytoscape(self, *, collapse: bool = False) -> dict[str, Any]:
         """Return the graph as Cytoscape JSON, with positions.
@@ -147,13 +257,8 @@ class ModelVisualizer:
         dict
             ``{"elements": {"nodes": […], "edges": […]}, "version": 1}``
         """
-        graph = overview(self._graph, Look(collapse=collapse))
-        layout = layered_layout(
-            {node.id: CYTOSCAPE_NODE for node in graph.nodes},
-            [(edge.source, edge.target) for edge in graph.edges],
-            parents={node.id: node.parent for node in graph.nodes if node.parent is not None},
-        )
-        return cytoscape(graph, layout)
+        graph = overview(self._graph, collapse=collapse)
+        return cytoscape(graph, place(graph).layout)
 
     def architecture(self, *, health_score: float | None = None) -> ArchitectureVisualization:
         """Return sizes, places and scores of the model and its layers, as JSON-serialisable records.
@@ -163,10 +268,72 @@ class ModelVisualizer:
         overall = self._overall if health_score is None else health_score
         return architecture_record(self._graph, performance_score=self._performance, health_score=overall)
 
-    def _content(self, suffix: str, scale: float, look: Mapping[str, Any]) -> bytes:
+    def _samples(self) -> SampleRecorder:
+        if self._recorder is None:
+            raise ConfigError(
+                "There are no samples to send through the model. Pass some: ModelVisualizer(model, data=data), with a "
+                "Dataset or (x, y)."
+            )
+        return self._recorder
+
+    def _played(self, sample: int | None) -> dict[str, Any]:
+        recorder = self._samples()
+        return recorder.played(_right_and_wrong(recorder)[0] if sample is None else sample)
+
+    def _state(self, *, direction: str = "down", collapse: bool = True, histograms: bool = False) -> GraphState:
+        spread = weight_histograms(self._model, self._inputs) if histograms else {}
+        return GraphState(
+            self._graph,
+            collapse=collapse,
+            direction="right" if direction == "right" else "down",
+            performance=self._performance,
+            notes=LayerNotes(findings=self._findings, histograms=spread),
+            recorder=self._recorder,
+        )
+
+    def _page(self, sample: int | None, look: Look) -> str:
+        state = self._state(direction=look.direction, collapse=look.collapse, histograms=True)
+        if self._recorder:
+            right, wrong = _right_and_wrong(self._recorder)
+            state.record(right if sample is None else sample)
+            if sample is None and len(self._graph.nodes) <= MANY_NODES:
+                state.record(wrong)
+        scenes = [state.scene]
+        if state.scene["closed"]:
+            state.open_all()
+            scenes.append(state.scene)
+        elif state.scene["openable"]:
+            state.close_all()
+            scenes.append(state.scene)
+        played = next(iter(state.recordings.values()), None)
+        figure = scene_figure(
+            overview(self._graph, collapse=look.collapse),
+            theme=look.theme,
+            color=look.color,
+            performance=self._performance,
+            played=played,
+        )
+        description = self.drawing().description
+        return html_page(
+            self._graph.name, description, scenes, state.recordings, figure, theme=look.theme, color=look.color
+        )
+
+    def _content(self, suffix: str, scale: float, sample: int | None, look: Mapping[str, Any]) -> bytes:
+        if sample is not None:
+            self._samples().check(sample)
         if suffix == ".json":
-            return self._graph.to_json().encode()
+            recorder = self._recorder
+            if recorder is None:
+                return self._graph.to_json().encode()
+            seen = recorder.record(_right_and_wrong(recorder)[0] if sample is None else sample)
+            return dataclasses.replace(self._graph, recording=seen).to_json().encode()
+        if suffix == ".html":
+            return self._page(sample, _checked(look)).encode()
         drawing = self.drawing(**look)
+        if suffix == ".gif":
+            checked = _checked(look)
+            shown = overview(self._graph, collapse=checked.collapse, fold=checked.fold)
+            return gif_bytes(shown, drawing, self._played(sample))
         if suffix == ".svg":
             return svg(drawing).encode()
         return pdf_bytes(drawing) if suffix == ".pdf" else png_bytes(drawing, scale=scale)
@@ -175,13 +342,38 @@ class ModelVisualizer:
         return f"ModelVisualizer of {self._graph.name!r}: {self._graph.parameters:,} parameters"
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, str]:
-        light = self.drawing()
-        inline = inline_svg(light, self.drawing(theme="dark"))
+        return self._static()
+
+    def _static(self) -> dict[str, str]:
+        shown = overview(self._graph)
+        placed = place(shown)
+        light, dark = (
+            draw_graph(self._graph, Look(theme=theme), performance=self._performance, shown=shown, placed=placed)
+            for theme in THEMES
+        )
+        inline = inline_svg(light, dark)
         return {
             "text/plain": repr(self),
             "text/html": f'<div style="max-width:100%;overflow-x:auto">{inline}</div>',
             "image/svg+xml": svg(light),
         }
+
+
+def _right_and_wrong(recorder: SampleRecorder) -> tuple[int, int]:
+    """Return the first samples that the model is right and wrong of; the first of all where there is none."""
+    choices = recorder.choices()
+    right, wrong = (
+        next((one.index for one in choices if one.right is flag), choices[0].index) for flag in (True, False)
+    )
+    return right, wrong
+
+
+def _by_layer(report: HealthReport) -> dict[str, list[str]]:
+    """Return what a report finds, by layer; what it finds of the whole model is at the model itself."""
+    found: dict[str, list[str]] = {}
+    for finding in report.findings:
+        found.setdefault(finding.layer or "", []).append(str(finding))
+    return found
 
 
 def _checked(look: Mapping[str, Any]) -> Look:

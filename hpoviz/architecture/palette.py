@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from hpoviz.architecture.model_graph import LayerInfo, NodeKind
 
-__all__ = ["KINDS", "THEMES", "LayerKind", "layer_kind", "scale_colour"]
+__all__ = ["KINDS", "THEMES", "LayerKind", "ink_on", "layer_kind", "scale_colour", "two_sided_colour"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +52,8 @@ SCALE = (
     (68, 1, 84), (71, 45, 123), (59, 82, 139), (44, 114, 142), (33, 145, 140), (40, 174, 128), (94, 201, 98),
     (173, 220, 48), (253, 231, 37),
 )  # fmt: skip
+# Less than usual, usual, more: blue and orange, which all eyes tell apart, on light and on dark paper.
+TWO_SIDED = ((64, 130, 220), (150, 150, 150), (214, 118, 24))
 
 EXACT = {
     "recurrent": {"LSTM", "GRU", "SimpleRNN", "RNN", "Bidirectional"},
@@ -121,7 +123,29 @@ def scale_colour(share: float) -> str:
     >>> scale_colour(0.0), scale_colour(1.0)
     ('#440154', '#fde725')
     """
-    place = min(max(share, 0.0), 1.0) * (len(SCALE) - 1)
-    low = min(int(place), len(SCALE) - 2)
-    mixed = (round(a + (b - a) * (place - low)) for a, b in zip(SCALE[low], SCALE[low + 1], strict=True))
+    return _mixed(SCALE, share)
+
+
+def two_sided_colour(tone: float) -> str:
+    """Return the colour of a number between -1 and 1, grey in the middle, as ``#rrggbb``.
+
+    Examples
+    --------
+    >>> two_sided_colour(-2.0), two_sided_colour(0.0)
+    ('#4082dc', '#969696')
+    """
+    return _mixed(TWO_SIDED, (tone + 1) / 2)
+
+
+def ink_on(colour: str) -> str:
+    """Return black or white, whichever is easier to read on a colour (WCAG 2 relative luminance)."""
+    parts = [int(colour[place : place + 2], 16) / 255 for place in (1, 3, 5)]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return "#101418" if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 else "#ffffff"
+
+
+def _mixed(scale: Sequence[tuple[int, int, int]], share: float) -> str:
+    place = min(max(share, 0.0), 1.0) * (len(scale) - 1)
+    low = min(int(place), len(scale) - 2)
+    mixed = (round(a + (b - a) * (place - low)) for a, b in zip(scale[low], scale[low + 1], strict=True))
     return "#" + "".join(f"{value:02x}" for value in mixed)

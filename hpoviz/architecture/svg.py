@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
 
 from hpoviz.architecture.drawing import Drawing, Line, Rectangle, Text, text_width
@@ -13,6 +14,7 @@ __all__ = ["inline_svg", "route_path", "svg"]
 
 FONT = "'DejaVu Sans', Verdana, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif"
 ARROW = 6.5
+UNCHANGED = "!*()/"  # in ids, beside letters and digits
 # What the pages that show notebooks set when they are dark: JupyterLab, VS Code, Colab.
 DARK_PAGES = ("body[data-jp-theme-light='false']", "body.vscode-dark", "html[theme=dark]")
 
@@ -115,6 +117,7 @@ def _rectangle(item: Rectangle, colours: dict[str, str]) -> str:
         text += f' stroke="{colours[item.stroke]}" stroke-width="{item.stroke_width:.6g}"'
     if item.dashed:
         text += ' stroke-dasharray="5 4"'
+    text += _handles(item)
     return f"{text}><title>{escape(item.tip)}</title></rect>" if item.tip else f"{text}/>"
 
 
@@ -125,11 +128,12 @@ def _line(item: Line, colours: dict[str, str]) -> str:
     )
     colour = colours[item.colour]
     tip = f"<title>{escape(item.tip)}</title>" if item.tip else ""
-    text = f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{item.width:.6g}">{tip}</path>'
+    handles = _handles(item)
+    text = f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="{item.width:.6g}"{handles}>{tip}</path>'
     if not item.arrow:
         return text
     corners = " ".join([f"{x:.6g},{y:.6g}" for x, y in arrow_head(item)])
-    return f'{text}<polygon points="{corners}" fill="{colour}"/>'
+    return f'{text}<polygon points="{corners}" fill="{colour}"{_handles(item, "arrow")}/>'
 
 
 def _text(item: Text, colours: dict[str, str]) -> str:
@@ -137,11 +141,18 @@ def _text(item: Text, colours: dict[str, str]) -> str:
     if item.back:
         width, left = back_of(item)
         back = f'<rect x="{left:.6g}" y="{item.y - item.size:.6g}" width="{width:.6g}" height="{item.size * 1.35:.6g}" '
-        back += f'fill="{colours[item.back]}"/>'
+        back += f'fill="{colours[item.back]}"{_handles(item, "back")}/>'
     anchor = "" if item.anchor == "start" else f' text-anchor="{item.anchor}"'
     weight = ' font-weight="700"' if item.bold else ""
     start = f'<text x="{item.x:.6g}" y="{item.y:.6g}" font-size="{item.size:.6g}" fill="{colours[item.colour]}"'
-    return f"{back}{start}{anchor}{weight}>{escape(item.text)}</text>"
+    return f"{back}{start}{anchor}{weight}{_handles(item)}>{escape(item.text)}</text>"
+
+
+def _handles(item: Rectangle | Line | Text, role: str | None = None) -> str:
+    """Return what a script finds an item by; ids may hold what XML cannot, so they are encoded as in an address."""
+    if not item.key:
+        return ""
+    return f' data-key="{quote(item.key, safe=UNCHANGED, errors="replace")}" data-role="{role or item.role}"'
 
 
 def back_of(item: Text) -> tuple[float, float]:

@@ -180,9 +180,11 @@ class Dataset(DatasetReaders):
         (10, 4, 4, 1)
         """
         check_share("validation_fraction", validation_fraction)
-        return self._parts(
-            *split_rows(self.y, validation_fraction, seed, what="validation_fraction", groups=self.groups)
-        )
+        return self._parts(*self.split_rows(validation_fraction, seed))
+
+    def split_rows(self, validation_fraction: float = 0.2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+        """Return the rows of `x` that `split` trains on and those that it validates on."""
+        return split_rows(self.y, validation_fraction, seed, what="validation_fraction", groups=self.groups)
 
     def folds(self, folds: int, seed: int = 0) -> list[Callable[[], DataSplit]]:
         """Return one function a fold that makes its DataSplit; the folds' validation data together are all samples.

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from hpoviz.data.inputs import rows_of
 from hpoviz.errors import ConfigError
 from hpoviz.health.assessment import assess
 from hpoviz.health.history import curves_of
@@ -111,5 +112,5 @@ class HealthCallback(keras.callbacks.Callback):  # type: ignore[misc]
 
     def _look(self, epoch: int) -> None:
         assert self._probe is not None
-        x = self._samples.x
-        self.snapshots.append(Snapshot(epoch=epoch, layers=self._probe.look(x[:: -(-len(x) // BATCH)]).layers))
+        some = rows_of(self._samples.x, slice(None, None, -(-len(self._samples.y) // BATCH)))
+        self.snapshots.append(Snapshot(epoch=epoch, layers=self._probe.look(some).layers))

@@ -9,9 +9,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 
+from hpoviz.data.inputs import as_tensors, leaves, rows_of
 from hpoviz.health.observation import Observation, Snapshot
-from hpoviz.health.probe import Look, Probe, as_tensor
+from hpoviz.health.probe import Look, Probe
 from hpoviz.health.samples import Samples
 from hpoviz.instrument import are_shares, record
 
@@ -104,14 +106,22 @@ def _takes_logits(model: keras.Model) -> bool | None:
     return getattr(loss, "from_logits", None)
 
 
-def _agreement(named: _Named, x: np.ndarray, predicted: np.ndarray, seed: int) -> float | None:
-    if not np.issubdtype(x.dtype, np.floating) and x.dtype != np.uint8:
-        return None  # numbers of words and texts know no small noise
-    noise = np.random.default_rng(seed).standard_normal(x.shape)
-    noisy = x + NOISE * float(np.std(x)) * noise
-    if x.dtype == np.uint8:
-        noisy = np.clip(np.round(noisy), 0, 255)
-    return float((named.classes(named.probe.look(noisy.astype(x.dtype)).outputs) == predicted).mean())
+def _agreement(named: _Named, x: Any, predicted: np.ndarray, seed: int) -> float | None:
+    if not any(_knows_noise(array) for array in leaves(x)):
+        return None
+    chance = np.random.default_rng(seed)
+    noisy = tree.map_structure(lambda array: _noisy(array, chance) if _knows_noise(array) else array, x)
+    return float((named.classes(named.probe.look(noisy).outputs) == predicted).mean())
+
+
+def _knows_noise(x: np.ndarray) -> bool:
+    """Tell whether samples can be changed a little; numbers of words and texts cannot."""
+    return np.issubdtype(x.dtype, np.floating) or x.dtype == np.uint8
+
+
+def _noisy(x: np.ndarray, chance: np.random.Generator) -> np.ndarray:
+    noisy = x + NOISE * float(np.std(x)) * chance.standard_normal(x.shape)
+    return np.asarray((np.clip(np.round(noisy), 0, 255) if x.dtype == np.uint8 else noisy).astype(x.dtype))
 
 
 def _suspicious(named: _Named, outputs: np.ndarray, y: np.ndarray) -> float | None:
@@ -129,8 +139,8 @@ def _suspicious(named: _Named, outputs: np.ndarray, y: np.ndarray) -> float | No
 
 def _not_finite(probe: Probe, samples: Samples, look: Look) -> tuple[str, ...]:
     """Return the layers that give out values that are not finite, by an eager pass that looks at all of them."""
-    for start in range(0, len(samples.x), 64):
-        seen = record(probe.model, as_tensor(samples.x[start : start + 64]))
+    for start in range(0, len(samples.y), 64):
+        seen = record(probe.model, as_tensors(rows_of(samples.x, slice(start, start + 64))))
         broken = [probe.graph.by_id[one.node].layer for one in seen.tensors if one.finite < 1]
         if broken:
             return tuple(dict.fromkeys(broken))

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from hpoviz import _html
+from hpoviz.data.inputs import leaves
 from hpoviz.health.assessment import metrics_of
 from hpoviz.health.diagnosis import find_faults
 from hpoviz.health.observing import observe
@@ -83,7 +84,7 @@ def preflight(probe: Probe, samples: Samples, seed: int) -> Preflight:
 
 
 def _values(samples: Samples) -> Iterator[Finding]:
-    parts = [part for part in (samples.x_train, samples.x) if part is not None]
+    parts = [array for part in (samples.x_train, samples.x) if part is not None for array in leaves(part)]
     floating = [part for part in parts if np.issubdtype(part.dtype, np.floating)]
     share = 1 - float(np.mean([np.isfinite(part).mean() for part in floating])) if floating else 0.0
     if share > 0:

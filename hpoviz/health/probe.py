@@ -10,10 +10,12 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import tree
 
 from hpoviz.architecture.keras_adapter import graph_with_weights, replay
 from hpoviz.architecture.model_graph import ModelGraph
 from hpoviz.architecture.palette import layer_kind
+from hpoviz.data.inputs import as_tensors, rows_of, sample_count
 from hpoviz.errors import DatasetError, ModelBuildError
 from hpoviz.health.layer_metrics import active_units
 from hpoviz.health.observation import LayerLook
@@ -46,7 +48,7 @@ class Probe:
     ----------
     model : keras.Model
         Built, with one output of (n, classes).
-    x : ndarray
+    x : ndarray, or list, tuple or dict of ndarray
         Samples, some of which are sent through the model at once to see what it gives.
     seed : int
         Of the signal that is sent back.
@@ -67,20 +69,20 @@ class Probe:
     ((200, 2), ['d'])
     """
 
-    def __init__(self, model: keras.Model, x: np.ndarray, *, seed: int = 0) -> None:
+    def __init__(self, model: keras.Model, x: Any, *, seed: int = 0) -> None:
         self.model, self._seed = model, seed
-        self.graph, owned = graph_with_weights(model, as_tensor(x[:1]))
+        self.graph, owned = graph_with_weights(model, as_tensors(rows_of(x, slice(1))))
         self.owners = {id(weight): layer for layer, weight in owned}  # by weight, the id of the layer that holds it
         self.sites = hidden_sites(self.graph)
         self._fixed = _batch_size(model)
-        some = _padded(x[: self._fixed or 64], self._fixed)
+        some = _padded(rows_of(x, slice(self._fixed or 64)), self._fixed)
         with unchanged(model):
-            outputs = replay(model, as_tensor(some), watch=lambda node, tensors: tensors)
+            outputs = replay(model, as_tensors(some), watch=lambda node, tensors: tensors)
         if len(outputs) != 1 or len(outputs[0].shape) != 2:
             shapes = ", ".join(str(tuple(output.shape)) for output in outputs)
             raise DatasetError(
-                f"{model.name!r} is no classifier with one output: it gives {shapes} for {len(some)} samples, and "
-                f"({len(some)}, classes) is needed."
+                f"{model.name!r} is no classifier with one output: it gives {shapes} for {sample_count(some)} samples, "
+                f"and ({sample_count(some)}, classes) is needed."
             )
         self._width = int(outputs[0].shape[1])
         self.tolerance = 1e-3 if outputs[0].dtype.size > 2 else 2e-2  # of the sum of shares
@@ -89,7 +91,12 @@ class Probe:
         self.takes_words = _takes_words(self.graph)
         self._keeps_states = any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
         self._traced = True
-        sample = tf.TensorSpec([None, *x.shape[1:]], tf.string if x.dtype.kind in "OUS" else tf.as_dtype(x.dtype))
+        sample = tree.map_structure(
+            lambda array: tf.TensorSpec(
+                [None, *array.shape[1:]], tf.string if array.dtype.kind in "OUS" else tf.as_dtype(array.dtype)
+            ),
+            x,
+        )
         signal = tf.TensorSpec([None, self._width], tf.float32)
         self._pass = tf.function(self._run, input_signature=[sample, signal], autograph=False)
         per_sample = sum(
@@ -104,12 +111,12 @@ class Probe:
         """How many classes the model tells apart; with one output two."""
         return max(self._width, 2)
 
-    def look(self, x: np.ndarray) -> Look:
+    def look(self, x: Any) -> Look:
         """Send samples through the model, and a signal back.
 
         Parameters
         ----------
-        x : ndarray, (n, …)
+        x : ndarray, (n, …), or a structure of them
             As the probe was made with.
         """
         chance = np.random.default_rng(self._seed)
@@ -118,14 +125,15 @@ class Probe:
             around.enter_context(graph_optimiser(False))
             if not self._keeps_states:
                 around.enter_context(unchanged(self.model))
-            for start in range(0, len(x), self._step):
-                some = _padded(x[start : start + self._step], self._fixed)
-                signal = chance.standard_normal((len(some), self._width))
+            for start in range(0, sample_count(x), self._step):
+                some = _padded(rows_of(x, slice(start, start + self._step)), self._fixed)
+                count = sample_count(some)
+                signal = chance.standard_normal((count, self._width))
                 if self._width > 1:
                     signal -= signal.mean(1, keepdims=True)  # so that it passes a logarithm of shares unchanged
-                parts.append([len(some), *self._look_at(as_tensor(some), tf.constant(signal, tf.float32))])
+                parts.append([count, *self._look_at(as_tensors(some), tf.constant(signal, tf.float32))])
         counts = np.array([part[0] for part in parts], dtype=float)
-        outputs = np.concatenate([part[1] for part in parts])[: len(x)]
+        outputs = np.concatenate([part[1] for part in parts])[: sample_count(x)]
         layers = tuple(
             self._layer(number, counts, [part[2][number] for part in parts]) for number in range(len(self._seen))
         )
@@ -201,22 +209,16 @@ class Probe:
         )
 
 
-def as_tensor(x: np.ndarray) -> Any:
-    """Return samples as a tensor; texts as one of strings."""
-    return tf.constant(x.tolist(), tf.string) if x.dtype.kind in "OUS" else tf.constant(x)
-
-
 def _batch_size(model: keras.Model) -> int | None:
     """Return the number of samples that a model must be given at a time; None where any will do."""
     inputs = getattr(model, "inputs", None)
     return inputs[0].shape[0] if inputs and len(inputs[0].shape) else None
 
 
-def _padded(x: np.ndarray, size: int | None) -> np.ndarray:
+def _padded(x: Any, size: int | None) -> Any:
     """Return samples, the last repeated, so that there are as many as a model takes."""
-    if size is None or len(x) == size:
-        return x
-    return np.concatenate([x, np.repeat(x[-1:], size - len(x), axis=0)])
+    count = sample_count(x)
+    return x if size is None or count == size else rows_of(x, np.minimum(np.arange(size), count - 1))
 
 
 def _takes_words(graph: ModelGraph) -> bool:

@@ -8,10 +8,11 @@ from typing import Any
 
 import keras
 import numpy as np
+from keras import tree
 
 from hpoviz.architecture.keras_adapter import graph_of
+from hpoviz.data.inputs import as_tensors, rows_of
 from hpoviz.errors import ConfigError, ModelBuildError
-from hpoviz.health.probe import as_tensor
 from hpoviz.health.sites import SATURATING, hidden_sites
 
 __all__ = ["REMEDIES", "Remedy", "fresh"]
@@ -127,7 +128,7 @@ REMEDIES: Mapping[str, Remedy] = {
 }  # fmt: skip
 
 
-def fresh(model: keras.Model, x: np.ndarray, remedy: Remedy | None, at_fault: str | None = None) -> keras.Model:
+def fresh(model: keras.Model, x: Any, remedy: Remedy | None, at_fault: str | None = None) -> keras.Model:
     """Return an untrained, compiled copy of a model, changed by a remedy.
 
     Layers that are not trained (pretrained ones, Normalization) keep their weights, unless the remedy trains them.
@@ -151,7 +152,7 @@ def fresh(model: keras.Model, x: np.ndarray, remedy: Remedy | None, at_fault: st
         A remedy that changes nothing of this model, or that its optimizer or loss cannot take.
     """
     remedy = remedy or Remedy(words="")
-    graph = graph_of(model, inputs=as_tensor(x[:1]))
+    graph = graph_of(model, inputs=as_tensors(rows_of(x, slice(1))))
     hidden = {graph.layers[graph.by_id[site.call].layer].name for site in hidden_sites(graph)}
     hidden |= {graph.layers[graph.by_id[site.node].layer].name for site in hidden_sites(graph)}
     if remedy.only_at_fault and at_fault is not None:
@@ -197,11 +198,18 @@ def _keep_what_is_not_trained(model: keras.Model, copy: keras.Model, train_all: 
             new.set_vocabulary(old.get_vocabulary())
 
 
-def _scaled(model: keras.Model, x: np.ndarray) -> keras.Model:
+def _scaled(model: keras.Model, x: Any) -> keras.Model:
+    inputs = tree.map_structure(lambda array: keras.Input(array.shape[1:], dtype=array.dtype.name), x)
+    scaled = tree.map_structure(_standardised, x, inputs)
+    return keras.Model(inputs, model(scaled), name=model.name)
+
+
+def _standardised(x: np.ndarray, tensor: Any) -> Any:
+    if not np.issubdtype(x.dtype, np.number):
+        return tensor
     scale = keras.layers.Normalization(axis=None)
     scale.adapt(np.asarray(x, dtype="float32"))
-    inputs = keras.Input(x.shape[1:])
-    return keras.Model(inputs, model(scale(inputs)), name=model.name)
+    return scale(tensor)
 
 
 def _optimizer(model: keras.Model, remedy: Remedy) -> Any:

@@ -6,15 +6,16 @@ import dataclasses
 from typing import Any
 
 import numpy as np
+from keras import tree
 
 from hpoviz.data.dataset import Dataset
-from hpoviz.data.splitting import sample_rows, split_rows
+from hpoviz.data.inputs import rows_of, sample_count
+from hpoviz.data.splitting import sample_rows
 from hpoviz.errors import DatasetError
 
 __all__ = ["ROWS", "Samples", "parts_of", "samples_of"]
 
 ROWS = 512  # of validation and of training samples
-VALIDATION = 0.2
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,15 +25,15 @@ class Samples:
     Attributes
     ----------
     x, y : ndarray
-        Validation samples and their labels.
+        Validation samples and their labels; `x` is a list, tuple or dict of arrays for a model with several inputs.
     x_train, y_train : ndarray or None
     class_counts : ndarray of int, (classes,)
         Of all training samples; of the validation samples where there are no others.
     """
 
-    x: np.ndarray
+    x: Any
     y: np.ndarray
-    x_train: np.ndarray | None
+    x_train: Any
     y_train: np.ndarray | None
     class_counts: np.ndarray
 
@@ -64,7 +65,7 @@ def samples_of(data: Any, rows: int, seed: int) -> Samples:
     ((120, 4), None, [100, 100, 100])
     """
     if isinstance(data, Dataset):
-        train, val = _split(data, seed)
+        train, val = data.split_rows(seed=seed)
         chosen, others = _some(data.x, data.y, rows, seed, val), _some(data.x, data.y, rows, seed, train)
         return Samples(*chosen, *others, np.bincount(data.y[train]))
     try:
@@ -89,34 +90,31 @@ def parts_of(data: Any, seed: int) -> Any:
         There are no training samples apart.
     """
     if isinstance(data, Dataset):
-        train, val = _split(data, seed)
+        train, val = data.split_rows(seed=seed)
         return (data.x[train], data.y[train]), (data.x[val], data.y[val])
     if not (_is_pair(data) and _is_pair(data[0]) and _is_pair(data[1])):
         raise DatasetError("To train again, data must be a Dataset or ((x_train, y_train), (x_val, y_val)).")
-    return tuple((np.asarray(x), _labels(y)) for x, y in data)
-
-
-def _split(data: Dataset, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    return split_rows(data.y, VALIDATION, seed, what="validation_fraction", groups=data.groups)
+    return tuple((tree.map_structure(np.asarray, x), _labels(y)) for x, y in data)
 
 
 def _is_pair(value: Any) -> bool:
     return isinstance(value, tuple | list) and len(value) == 2
 
 
-def _some(x: Any, y: Any, count: int, seed: int, among: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _some(x: Any, y: Any, count: int, seed: int, among: np.ndarray | None = None) -> tuple[Any, np.ndarray]:
     """Return some samples with their labels, of all or of those in some rows."""
     labels = _labels(y)
-    if isinstance(x, dict) or (isinstance(x, list | tuple) and len(x) != len(labels)):
-        raise DatasetError("x must be one array: models with several inputs cannot be analysed yet.")
-    if not len(labels) or len(x) != len(labels):
+    if not isinstance(x, dict) and not (isinstance(x, list | tuple) and len(x) != len(labels)):
+        x = np.asarray(x)  # else a list of inputs
+    count_x = sample_count(x) if len(labels) else 0
+    if not len(labels) or count_x != len(labels):
         raise DatasetError(
-            f"data must hold a label for each sample, and some. Got {len(x)} samples, {len(labels)} labels."
+            f"data must hold a label for each sample, and some. Got {count_x} samples, {len(labels)} labels."
         )
     rows = np.arange(len(labels)) if among is None else among
     if len(rows) > count:
         rows = np.sort(rows[sample_rows(labels[rows], count, seed)])
-    return np.asarray(x)[rows], labels[rows]
+    return rows_of(x, rows), labels[rows]
 
 
 def _labels(y: Any) -> np.ndarray:

@@ -88,7 +88,7 @@ def test_every_look_is_written_in_every_form(view, tmp_path, look):
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        ("model.gif", r"'model.gif' must end in one of .svg, .pdf, .png, .json"),
+        ("model.bmp", r"'model.bmp' must end in one of .svg, .pdf, .png, .json"),
         ("model", r"'model' must end in one of"),
         ("missing/model.svg", r"model.svg' cannot be written: No such file or directory. Name a folder that exists"),
         ("file/model.svg", r"cannot be written: Not a directory"),

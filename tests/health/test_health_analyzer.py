@@ -426,10 +426,54 @@ def test_a_history_with_other_columns(trained, parts):
     assert HealthAnalyzer().analyze(trained[0], parts, frame).training_stability.value is not None
 
 
-def test_models_of_several_inputs_are_refused():
+@pytest.fixture(scope="module")
+def of_two_inputs():
+    """A classifier that tells whether the means of two inputs differ in sign, trained, and its data."""
+    keras.utils.set_random_seed(0)
+    chance = np.random.default_rng(0)
+    a, b = (chance.normal(chance.choice([-1.0, 1.0], (600, 1)), 0.5, (600, 6)).astype("float32") for _ in range(2))
+    y = (np.sign(a.mean(1)) != np.sign(b.mean(1))).astype(int)
+    inputs = {"a": keras.Input((6,), name="a"), "b": keras.Input((6,), name="b")}
+    both = layers.Concatenate()(list(inputs.values()))
+    hidden = layers.Dense(16, "relu", name="hidden")(both)
+    model = keras.Model(inputs, layers.Dense(2, "softmax", name="head")(hidden), name="two_inputs")
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    parts = (({"a": a[:400], "b": b[:400]}, y[:400]), ({"a": a[400:], "b": b[400:]}, y[400:]))
+    history = model.fit(*parts[0], validation_data=parts[1], epochs=12, verbose=0)
+    return model, parts, history
+
+
+def test_a_model_of_several_inputs(of_two_inputs):
+    model, parts, history = of_two_inputs
+    found = HealthAnalyzer().analyze(model, parts, history)
+    assert found.coverage == "6/6"
+    assert found.accuracy_consistency.value > 0.7
+    ((x, _), _) = parts
+    active = (np.maximum(np.concatenate([x["a"], x["b"]], 1) @ model.get_layer("hidden").kernel.numpy(), 0) > 0).any(0)
+    assert found.neuron_utilization.value == pytest.approx(active.mean(), abs=0.1)
+    model.get_layer("hidden").bias.assign(np.full(16, -1e3, "float32"))
+    dead = HealthAnalyzer().analyze(model, parts, history)
+    assert dead.neuron_utilization.value < 0.1
+    assert any(one.layer == "hidden" for one in dead.findings)
+
+
+def test_several_inputs_as_a_list_and_without_training_samples(of_two_inputs):
+    model, (_, (x, y)), _ = of_two_inputs
+    one, other = (HealthAnalyzer().analyze(model, (inputs, y)) for inputs in (x, [x["a"], x["b"]]))
+    same(one, other)
+
+
+def test_preflight_and_retry_with_several_inputs(of_two_inputs):
+    model, parts, _ = of_two_inputs
+    assert isinstance(HealthAnalyzer().preflight(model, parts).findings, tuple)
+    tried = HealthAnalyzer().retry(model, parts, "dying_relu", epochs=5)
+    assert tried.accuracy_after > 0.5
+
+
+def test_inputs_of_different_length():
     x = np.zeros((120, 6), "float32")
-    with pytest.raises(DatasetError, match="models with several inputs cannot be analysed yet"):
-        HealthAnalyzer().analyze(models.siamese(), ([x, x], np.arange(120) % 2))
+    with pytest.raises(DatasetError, match=r"as many for each input. Got \[119, 120\]"):
+        HealthAnalyzer().analyze(models.siamese(), ([x, x[1:]], np.arange(120) % 2))
 
 
 def test_metrics_without_weight_do_not_count(trained, parts):

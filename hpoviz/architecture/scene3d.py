@@ -1,0 +1,413 @@
+"""A model in three dimensions: a box for what each layer gives out, on a path that is folded where it is long."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpoviz.architecture.animation import tensor_of
+from hpoviz.architecture.colouring import Coloring, Colouring, Theme
+from hpoviz.architecture.graph_scene import steps_of, tensors_shown
+from hpoviz.architecture.model_graph import ModelGraph, Node, shape_text
+from hpoviz.architecture.model_records import box_of
+from hpoviz.architecture.node_text import node_texts, node_tip
+from hpoviz.architecture.palette import KINDS, THEMES, scale_colour
+
+__all__ = ["Solid", "scene_figure", "solids"]
+
+GAP, BESIDE, BETWEEN_ROWS = 0.7, 0.6, 1.6  # between boxes along the path, beside each other, between rows of the path
+FOLD_FROM = 26.0  # a path that is longer is folded
+WIDE = 2.6  # how much wider than deep a folded path is
+MOST_LABELS = 24
+HEIGHT = 600
+UNDER, OVER = -0.35, 0.15  # where numbers are written below boxes, and names above them
+LARGE = 3.4  # of the longest side, in plotly's unit, so that all is seen from the camera
+CAMERA = {
+    "projection": {"type": "orthographic"},
+    "eye": {"x": -0.9, "y": -1.7, "z": 1.1},
+    "center": {"x": 0, "y": 0, "z": -0.05},
+}
+STEP_MS = 700
+# The corners of a box, and its sides as two triangles each.
+CORNERS = tuple(itertools.product((-0.5, 0.5), repeat=3))
+TRIANGLES = (
+    (0, 1, 3), (0, 3, 2), (4, 6, 7), (4, 7, 5), (0, 4, 5), (0, 5, 1), (2, 3, 7), (2, 7, 6), (0, 2, 6), (0, 6, 4),
+    (1, 5, 7), (1, 7, 3),
+)  # fmt: skip
+RIDGES = ((0, 1), (1, 3), (3, 2), (2, 0), (4, 5), (5, 7), (7, 6), (6, 4), (0, 4), (1, 5), (2, 6), (3, 7))
+Point3 = tuple[float, float, float]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Solid:
+    """The box of one node: its middle and its size, along the path (x), beside it (y) and upwards (z)."""
+
+    node: str
+    at: Point3
+    size: Point3
+    towards: int  # 1 where the path leads to larger x, -1 where it comes back
+
+
+def solids(graph: ModelGraph) -> list[Solid]:
+    """Place the nodes of a graph in space.
+
+    Nodes that are equally far from the inputs lie beside each other. A long path is folded into rows, so that what is
+    deep does not become a thread.
+
+    Examples
+    --------
+    >>> import keras
+    >>> from hpoviz.architecture.keras_adapter import graph_of
+    >>> found = solids(graph_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")])))
+    >>> [one.node for one in found][1], found[0].at[0] < found[1].at[0]
+    ('d', True)
+    """
+    ordered = [[(graph.by_id[name], _size(graph.by_id[name])) for name in names] for names in steps_of(graph)]
+    lengths = [max(size[0] for _, size in level) + GAP for level in ordered]
+    widths = [sum(size[1] + BESIDE for _, size in level) for level in ordered]
+    found: list[Solid] = []
+    y, towards = 0.0, 1
+    for row in _rows(lengths, widths):
+        row_length = sum(lengths[number] for number in row)
+        row_width = max(widths[number] for number in row)
+        x = 0.0 if towards > 0 else row_length
+        y -= row_width / 2
+        for number in row:
+            middle = x + towards * lengths[number] / 2
+            found += _beside(ordered[number], middle, y, widths[number], towards)
+            x += towards * lengths[number]
+        y -= row_width / 2 + BETWEEN_ROWS
+        towards = -towards
+    return found
+
+
+def scene_figure(
+    graph: ModelGraph,
+    *,
+    theme: Theme = "light",
+    color: Coloring = "type",
+    performance: float | None = None,
+    played: Mapping[str, Any] | None = None,
+) -> go.Figure:
+    """Return a graph as a figure that can be turned, and played where there is a recording.
+
+    Parameters
+    ----------
+    graph : ModelGraph
+        What of the model is shown.
+    theme : {"light", "dark"}
+    color : {"type", "parameters", "performance", "health"}
+    performance : float, optional
+    played : mapping, optional
+        What `SampleRecorder.played` returns.
+    """
+    return _Sculptor(graph, theme, Colouring(graph, color, performance), color).figure(played)
+
+
+class _Sculptor:
+    def __init__(self, graph: ModelGraph, theme: Theme, colouring: Colouring, says: Coloring) -> None:
+        self._graph, self._theme, self._colouring, self._says = graph, theme, colouring, says
+        self._palette = THEMES[theme]
+        self._solids = {one.node: one for one in solids(graph)}
+        self._entering: dict[str, list[Any]] = {}
+        for edge in graph.edges:
+            self._entering.setdefault(edge.target, []).append(edge)
+
+    def figure(self, played: Mapping[str, Any] | None) -> go.Figure:
+        still = [self._lines(), self._boxes(), self._ridges(), self._labels()]
+        keys = self._legend()
+        moving = [_mesh([], [], name="step"), self._notes([], [])] if played else []
+        figure = go.Figure([*still, *moving, *keys])
+        if played:
+            figure.frames = self._frames(played, first=len(still))
+        self._lay_out(figure, played)
+        return figure
+
+    def _boxes(self) -> go.Mesh3d:
+        nodes = [self._graph.by_id[name] for name in self._solids]
+        colours = [self._colouring.colour(node, self._theme)[1] for node in nodes]
+        tips = [
+            _breakable(node_tip(self._graph, node, self._entering.get(node.id, []))) for node in nodes for _ in CORNERS
+        ]
+        mesh = _mesh(list(self._solids.values()), colours, name="layers")
+        mesh.update(text=tips, hovertemplate="%{text}<extra></extra>")
+        return mesh
+
+    def _ridges(self) -> go.Scatter3d:
+        points: list[Point3 | None] = []
+        for solid in self._solids.values():
+            corners = _corners(solid)
+            for begin, end in RIDGES:
+                points += [corners[begin], corners[end], None]
+        return _line(points, self._palette["muted"], 1.2)
+
+    def _lines(self) -> go.Scatter3d:
+        points: list[Point3 | None] = []
+        for edge in self._graph.edges:
+            if edge.source in self._solids and edge.target in self._solids:
+                points += [*_path(self._solids[edge.source], self._solids[edge.target]), None]
+        return _line(points, self._palette["line"], 3.0)
+
+    def _labels(self) -> go.Scatter3d:
+        shown = [name for name in self._solids if self._told(name)]
+        texts = []
+        for name in shown:
+            node = self._graph.by_id[name]
+            title = node_texts(self._graph, node, 1)[0].partition(" (call")[0]
+            shape = shape_text(node.outputs[0].shape) if node.outputs else ""
+            texts.append(f"{_unmarked(title)}<br>{shape}" if shape else _unmarked(title))
+        return self._texts(shown, texts, self._palette["text"])
+
+    def _told(self, name: str) -> bool:
+        """Tell whether a node has a label: all where there are few, else the ends and what stands for several."""
+        few = len(self._solids) <= MOST_LABELS
+        return few or self._graph.by_id[name].kind in ("input", "output", "container")
+
+    def _texts(self, names: Sequence[str], texts: Sequence[str], colour: str) -> go.Scatter3d:
+        places = [self._solids[name] for name in names]
+        return go.Scatter3d(
+            x=[one.at[0] for one in places],
+            y=[one.at[1] for one in places],
+            z=[one.size[2] + OVER for one in places],
+            mode="text",
+            text=list(texts),
+            textposition="top center",
+            textfont={"size": 11, "color": colour},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+
+    def _notes(self, names: Sequence[str], texts: Sequence[str]) -> go.Scatter3d:
+        places = [self._solids[name] for name in names]
+        return go.Scatter3d(
+            x=[one.at[0] for one in places],
+            y=[one.at[1] for one in places],
+            z=[UNDER] * len(places),
+            mode="text",
+            text=[_unmarked(text) for text in texts],
+            textposition="bottom center",
+            textfont={"size": 12, "color": self._palette["text"]},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+
+    def _legend(self) -> list[go.Scatter3d]:
+        """Return an entry for each kind of layer that is there, or the scale."""
+        nothing = {"x": [None], "y": [None], "z": [None], "mode": "markers", "hoverinfo": "skip"}
+        if self._colouring.ends:
+            low, high, title = self._colouring.ends
+            scale = [[step / 8, scale_colour(step / 8)] for step in range(9)]
+            bar = {
+                "title": {"text": title, "side": "right"},
+                "tickvals": [0, 1],
+                "ticktext": [low, high],
+                "len": 0.6,
+                "thickness": 12,
+                "tickfont": {"color": self._palette["text"]},
+            }
+            marker = {"color": [0.0], "cmin": 0, "cmax": 1, "colorscale": scale, "colorbar": bar, "showscale": True}
+            return [go.Scatter3d(**nothing, marker=marker, showlegend=False)]
+        present = {self._colouring.kind(self._graph.by_id[name]).name for name in self._solids}
+        return [
+            go.Scatter3d(
+                **nothing,
+                name=f"{kind.letter} {kind.name}",
+                marker={"color": kind.light if self._theme == "light" else kind.dark, "symbol": "square", "size": 8},
+            )
+            for kind in KINDS.values()
+            if kind.name in present
+        ]
+
+    def _frames(self, played: Mapping[str, Any], first: int) -> list[go.Frame]:
+        """Return a frame a step: boxes around what is reached, in the colours of the numbers that are written there."""
+        tensors = tensors_shown(self._graph)
+        steps = steps_of(self._graph)
+        ways = [("forward", steps)] + ([("backward", steps[::-1])] if played["backward"] else [])
+        frames = []
+        for way, ordered in ways:
+            for number, names in enumerate(ordered):
+                seen = [(name, said) for name in names if (said := tensor_of(played, tensors.get(name)))]
+                colours = [said["colour" if way == "forward" else "line"] or self._palette["line"] for _, said in seen]
+                grown = [_grown(self._solids[name]) for name, _ in seen]
+                data = [
+                    _mesh(grown, colours, name="step"),
+                    self._notes([n for n, _ in seen], [s[way] for _, s in seen]),
+                ]
+                frames.append(go.Frame(name=f"{way} {number + 1}", data=data, traces=[first, first + 1]))
+        return frames
+
+    def _lay_out(self, figure: go.Figure, played: Mapping[str, Any] | None) -> None:
+        ranges, ratio = _view(list(self._solids.values()))
+        axes = {f"{name}axis": {"visible": False, "showspikes": False, "range": ends} for name, ends in ranges.items()}
+        figure.update_layout(
+            height=HEIGHT,
+            margin={"l": 0, "r": 0, "t": 128 if played else 64, "b": 0},
+            paper_bgcolor=self._palette["paper"],
+            font={"color": self._palette["text"], "size": 12},
+            title={
+                "text": _breakable(self._title(played)),
+                "font": {"size": 13},
+                "x": 0.02,
+                "xanchor": "left",
+                "y": 0.98,
+            },
+            legend={
+                "orientation": "h",
+                "x": 0,
+                "y": 0,
+                "yanchor": "bottom",
+                "itemclick": False,
+                "itemdoubleclick": False,
+            },
+            scene={
+                **axes,
+                "aspectmode": "manual",
+                "aspectratio": ratio,
+                "camera": CAMERA,
+                "dragmode": "orbit",
+            },
+        )
+        if played:
+            figure.update_layout(updatemenus=[self._buttons(figure)], sliders=[self._slider(figure)])
+
+    def _title(self, played: Mapping[str, Any] | None) -> str:
+        text = f"{self._graph.name}: {self._graph.parameters:,} parameters"
+        if not played:
+            return text
+        said = played["caption"]
+        text += f"\nsample {said['index']}"
+        text += f", label {said['label']}" if said["label"] is not None else ""
+        text += f", the model says {said['predicted']}" if said["predicted"] is not None else ""
+        return text
+
+    def _buttons(self, figure: go.Figure) -> dict[str, Any]:
+        def play(way: str) -> list[Any]:
+            names = [frame.name for frame in figure.frames if frame.name.startswith(way)]
+            move = {"frame": {"duration": STEP_MS, "redraw": True}, "transition": {"duration": 0}, "mode": "immediate"}
+            return [names, move]
+
+        stop = [[None], {"frame": {"duration": 0}, "mode": "immediate", "transition": {"duration": 0}}]
+        buttons = [{"label": "▶ Forward", "method": "animate", "args": play("forward")}]
+        if any(frame.name.startswith("backward") for frame in figure.frames):
+            buttons.append({"label": "◀ Backward", "method": "animate", "args": play("backward")})
+        buttons.append({"label": "❚❚ Pause", "method": "animate", "args": stop})
+        return {
+            "type": "buttons", "direction": "right", "showactive": False, "x": 0.02, "xanchor": "left", "y": 1.0,
+            "yanchor": "bottom", "pad": {"b": 44}, "buttons": buttons, "bgcolor": self._palette["paper"],
+            "bordercolor": self._palette["line"], "font": {"color": self._palette["text"]},
+        }  # fmt: skip
+
+    def _slider(self, figure: go.Figure) -> dict[str, Any]:
+        move = {"frame": {"duration": 0, "redraw": True}, "mode": "immediate", "transition": {"duration": 0}}
+        steps = [{"label": frame.name, "method": "animate", "args": [[frame.name], move]} for frame in figure.frames]
+        return {
+            "steps": steps, "x": 0.02, "len": 0.96, "y": 1.0, "yanchor": "bottom", "pad": {"t": 0, "b": 0},
+            "ticklen": 0, "minorticklen": 0,
+            "currentvalue": {"xanchor": "right", "font": {"size": 12, "color": self._palette["text"]}},
+            "font": {"color": "rgba(0,0,0,0)", "size": 1},
+            "bgcolor": self._palette["line"], "borderwidth": 0,
+        }  # fmt: skip
+
+
+def _size(node: Node) -> Point3:
+    shape = node.outputs[0].shape if node.outputs else None
+    width, height, thickness = box_of(shape)
+    return thickness, width, height
+
+
+def _rows(lengths: Sequence[float], widths: Sequence[float]) -> list[list[int]]:
+    """Cut a long path into rows, about `WIDE` times as long as all rows are wide."""
+    total = sum(lengths)
+    if total <= FOLD_FROM:
+        return [list(range(len(lengths)))]
+    pitch = sum(widths) / len(widths) + BETWEEN_ROWS
+    longest = max(math.sqrt(total * pitch * WIDE), max(lengths))
+    rows: list[list[int]] = [[]]
+    used = 0.0
+    for number, length in enumerate(lengths):
+        if rows[-1] and used + length > longest:
+            rows.append([])
+            used = 0.0
+        rows[-1].append(number)
+        used += length
+    return rows
+
+
+def _beside(level: Sequence[tuple[Node, Point3]], x: float, y: float, width: float, towards: int) -> list[Solid]:
+    found = []
+    beside = y + width / 2
+    for node, size in level:
+        beside -= (size[1] + BESIDE) / 2
+        found.append(Solid(node=node.id, at=(x, beside, size[2] / 2), size=size, towards=towards))
+        beside -= (size[1] + BESIDE) / 2
+    return found
+
+
+def _path(source: Solid, target: Solid) -> list[Point3]:
+    """Return the way of an edge: out of one box's end, into the other's beginning, low on the ground."""
+    begin = (source.at[0] + source.towards * source.size[0] / 2, source.at[1], source.at[2])
+    end = (target.at[0] - target.towards * target.size[0] / 2, target.at[1], target.at[2])
+    if source.towards == target.towards:
+        return [begin, end]
+    turn = begin[0] + source.towards * GAP * 0.8  # around the end of the row
+    return [begin, (turn, begin[1], begin[2]), (turn, end[1], end[2]), end]
+
+
+def _corners(solid: Solid) -> list[Point3]:
+    (x, y, z), (length, width, height) = solid.at, solid.size
+    return [(x + a * length, y + b * width, z + c * height) for a, b, c in CORNERS]
+
+
+def _grown(solid: Solid) -> Solid:
+    """Return a box that is a little larger, so that it hides the one inside."""
+    length, width, height = (side + 0.12 for side in solid.size)
+    return dataclasses.replace(solid, size=(length, width, height))
+
+
+def _mesh(boxes: Sequence[Solid], colours: Sequence[str], *, name: str) -> go.Mesh3d:
+    points = [corner for box in boxes for corner in _corners(box)]
+    sides = [tuple(8 * number + corner for corner in side) for number in range(len(boxes)) for side in TRIANGLES]
+    x, y, z = zip(*points, strict=True) if points else ((), (), ())
+    i, j, k = zip(*sides, strict=True) if sides else ((), (), ())
+    return go.Mesh3d(
+        x=x, y=y, z=z, i=i, j=j, k=k, name=name, flatshading=True, showlegend=False, showscale=False,
+        facecolor=[colour for colour in colours for _ in TRIANGLES], hoverinfo="skip" if name == "step" else "text",
+        lighting={"ambient": 0.75, "diffuse": 0.5, "specular": 0.05, "roughness": 0.9},
+    )  # fmt: skip
+
+
+def _line(points: Sequence[Point3 | None], colour: str, width: float) -> go.Scatter3d:
+    x, y, z = zip(*[point or (None, None, None) for point in points], strict=True) if points else ((), (), ())
+    line = {"color": colour, "width": width}
+    return go.Scatter3d(x=x, y=y, z=z, mode="lines", line=line, hoverinfo="skip", showlegend=False, connectgaps=False)
+
+
+def _view(boxes: Sequence[Solid]) -> tuple[dict[str, list[float]], dict[str, float]]:
+    """Return the ranges of the axes, with room for texts, and the sides of the scene in the same proportion."""
+    corners = [corner for box in boxes for corner in _corners(box)] or [(0.0, 0.0, 0.0)]
+    room = ((GAP, GAP), (GAP, GAP), (-UNDER + 0.2, OVER + 0.6))
+    ranges = {
+        name: [min(one[axis] for one in corners) - low, max(one[axis] for one in corners) + high]
+        for axis, (name, (low, high)) in enumerate(zip("xyz", room, strict=True))
+    }
+    longest = max(high - low for low, high in ranges.values())
+    return ranges, {name: LARGE * (high - low) / longest for name, (low, high) in ranges.items()}
+
+
+def _unmarked(text: str) -> str:
+    """Return a text for the 3D view, where plotly reads some tags but no entities."""
+    return text.replace("<", "‹").replace(">", "›")
+
+
+def _plain(text: str) -> str:
+    """Return a text that plotly shows as it is: it reads some tags."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def _breakable(text: str) -> str:
+    return _plain(text).replace("\n", "<br>")
