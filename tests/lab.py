@@ -119,7 +119,7 @@ class Notebook:
     def __init__(self, page: Page) -> None:
         self.page = page
         self.errors: list[str] = []
-        page.on("pageerror", lambda error: self.errors.append(str(error)))
+        page.on("pageerror", lambda error: self.errors.append(error.stack or str(error)))
         page.on("console", lambda said: self.errors.append(said.text) if said.type == "error" else None)
 
     def run(self, cell: int) -> float:

@@ -210,8 +210,8 @@ def _marked(drawing: Drawing, marks: Mapping[str, str], colour: str) -> Drawing:
             item = dataclasses.replace(item, stroke="mark", stroke_width=3.0)
             signs.append(
                 Text(
-                    x=item.x + item.width - 6.0, y=item.y + item.height - 6.0, text=marks[item.key], size=15.0,
-                    colour="mark", bold=True, anchor="end",
+                    x=item.x + item.width + 4.0, y=item.y + item.height / 2 + 5.0, text=marks[item.key], size=15.0,
+                    colour="mark", bold=True,
                 )
             )  # fmt: skip
         items.append(item)

@@ -135,7 +135,8 @@ class _Film:
                 draw.line(points, colour, max(1, round(width * self._scale)), joint="curve")
         for label in self._labels:  # the lines are above them now
             at, font = self._at(label.x, label.y), _font(label.size * self._scale)
-            draw.rectangle(draw.textbbox(at, label.text, font, anchor="ms"), self._palette["paper"])
+            left, top, right, bottom = draw.textbbox(at, label.text, font, anchor="ms")
+            draw.rectangle((left - 2, top - 2, right + 2, bottom + 2), self._palette["paper"])
             draw.text(at, label.text, self._palette["muted"], font, anchor="ms")
 
     def _tint(self, picture: Image.Image, box: Rectangle, colour: str, *, thick: bool) -> None:

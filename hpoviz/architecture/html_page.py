@@ -15,6 +15,8 @@ from hpoviz.architecture.palette import THEMES
 
 __all__ = ["html_page"]
 
+WIDE = 880  # pixels
+
 
 def html_page(
     name: str,
@@ -83,6 +85,15 @@ h1, h2 {{ font-size: 1.15rem; margin: 0.4em 0; overflow-wrap: anywhere; }}
 {_asset("graph_faces.js")}
 {_asset("graph_view.js")}
 mountPage(document.getElementById("graph"), JSON.parse(document.getElementById("model").textContent));
+// The 3D view is made for {WIDE} pixels; on a narrower screen it is drawn smaller.
+for (const solid of document.querySelectorAll(".plotly-graph-div")) {{
+  const share = Math.min(solid.clientWidth / {WIDE}, 1);
+  const {{ x, y, z }} = solid.layout.scene.aspectratio;
+  if (share === 1) continue;
+  Plotly.relayout(solid, {{ "scene.aspectratio": {{ x: x * share, y: y * share, z: z * share }} }});
+  const named = solid.data.findIndex((trace) => trace.mode === "text");
+  Plotly.restyle(solid, {{ "textfont.size": Math.max(11 * share, 7) }}, [named]);
+}}
 </script>
 </body>
 </html>

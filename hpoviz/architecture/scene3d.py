@@ -8,6 +8,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import plotly.graph_objects as go
 
 from hpoviz.architecture.animation import tensor_of
@@ -26,8 +27,9 @@ WIDE = 2.6  # how much wider than deep a folded path is
 MOST_LABELS = 24
 HEIGHT = 600
 UNDER, OVER = -0.35, 0.15  # where numbers are written below boxes, and names above them
-LARGE = 3.4  # of the longest side, in plotly's unit, so that all is seen from the camera
-CAMERA = {
+# What is seen of the orthographic view at this height and these margins, in plotly's unit: measured.
+SEEN_WIDE, SEEN_UP, SEEN_DOWN = 3.4, 0.82, 0.78
+CAMERA: dict[str, Any] = {
     "projection": {"type": "orthographic"},
     "eye": {"x": -0.9, "y": -1.7, "z": 1.1},
     "center": {"x": 0, "y": 0, "z": -0.05},
@@ -246,7 +248,7 @@ class _Sculptor:
         axes = {f"{name}axis": {"visible": False, "showspikes": False, "range": ends} for name, ends in ranges.items()}
         figure.update_layout(
             height=HEIGHT,
-            margin={"l": 0, "r": 0, "t": 128 if played else 64, "b": 0},
+            margin={"l": 0, "r": 0, "t": 140 if played else 64, "b": 0},
             paper_bgcolor=self._palette["paper"],
             font={"color": self._palette["text"], "size": 12},
             title={
@@ -298,7 +300,7 @@ class _Sculptor:
         buttons.append({"label": "❚❚ Pause", "method": "animate", "args": stop})
         return {
             "type": "buttons", "direction": "right", "showactive": False, "x": 0.02, "xanchor": "left", "y": 1.0,
-            "yanchor": "bottom", "pad": {"b": 44}, "buttons": buttons, "bgcolor": self._palette["paper"],
+            "yanchor": "bottom", "pad": {"b": 56}, "buttons": buttons, "bgcolor": self._palette["paper"],
             "bordercolor": self._palette["line"], "font": {"color": self._palette["text"]},
         }  # fmt: skip
 
@@ -395,8 +397,26 @@ def _view(boxes: Sequence[Solid]) -> tuple[dict[str, list[float]], dict[str, flo
         name: [min(one[axis] for one in corners) - low, max(one[axis] for one in corners) + high]
         for axis, (name, (low, high)) in enumerate(zip("xyz", room, strict=True))
     }
-    longest = max(high - low for low, high in ranges.values())
-    return ranges, {name: LARGE * (high - low) / longest for name, (low, high) in ranges.items()}
+    sides = np.array([high - low for low, high in ranges.values()])
+    lows = np.array([low for low, _ in ranges.values()])
+    placed = (np.array(corners) - lows) - sides / 2
+    right, up = _directions()
+    across, above = placed @ right, placed @ up
+    scale = min(
+        SEEN_WIDE / max(np.ptp(across), 1e-6),
+        SEEN_UP / max(above.max(), 1e-6),
+        SEEN_DOWN / max(-above.min(), 1e-6),
+    )
+    return ranges, {name: float(scale * side) for name, side in zip("xyz", sides, strict=True)}
+
+
+def _directions() -> tuple[np.ndarray, np.ndarray]:
+    """Return which way right and up on the screen are in the scene."""
+    ahead = -np.array([CAMERA["eye"][name] for name in "xyz"])
+    ahead /= np.linalg.norm(ahead)
+    right = np.cross(ahead, [0.0, 0.0, 1.0])
+    right /= np.linalg.norm(right)
+    return right, np.cross(right, ahead)
 
 
 def _unmarked(text: str) -> str:

@@ -19,6 +19,11 @@ from tests.lab import Lab, Notebook
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
+KEPT = {
+    "cnn-flight-light-desktop": "graph",
+    "cnn3d-light-desktop": "scene3d",
+    "resnet3d-light-desktop": "scene3d_resnet50",
+}
 SETUP = """
 import keras, numpy as np, hpoviz
 from keras import layers
@@ -77,10 +82,10 @@ def main() -> None:
                 notebook.page.wait_for_timeout(400)
                 take(notebook, options.folder, f"{theme}-{size}")
         print(f"errors in the page: {notebook.errors}")
-    if options.keep:
-        for name, kept in {"cnn-flight-light-desktop": "graph", "resnet3d-light-desktop": "scene3d_resnet50",
-                           "cnn3d-light-desktop": "scene3d"}.items():  # fmt: skip
-            shutil.copy(options.folder / f"{name}.png", IMAGES / f"{kept}.png")
+        if options.keep:
+            for name, kept in KEPT.items():
+                shutil.copy(options.folder / f"{name}.png", IMAGES / f"{kept}.png")
+            print(notebook.execute(f"print(view.export({str(IMAGES / 'flow.gif')!r}))"))
 
 
 def graph_of(notebook: Notebook, cell: int) -> Locator:
