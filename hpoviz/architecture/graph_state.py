@@ -9,7 +9,7 @@ from hpoviz.architecture.graph_scene import LayerNotes, graph_scene
 from hpoviz.architecture.layout import Direction
 from hpoviz.architecture.model_graph import ModelGraph
 from hpoviz.architecture.overview import first_closed, with_blocks
-from hpoviz.architecture.sample_recorder import SampleRecorder
+from hpoviz.architecture.sample_recorder import SampleRecorder, given
 from hpoviz.errors import ConfigError
 
 __all__ = ["GraphState"]
@@ -92,14 +92,10 @@ class GraphState:
         DatasetError
             There is no such sample.
         """
-        if self.recorder is None:
-            raise ConfigError(
-                "There are no samples to send through the model. Pass some: ModelVisualizer(model, data=data), with a "
-                "Dataset or (x, y)."
-            )
-        self.recorder.check(sample)
+        recorder = given(self.recorder)
+        recorder.check(sample)
         key = str(int(sample))
-        played = self.recordings.get(key) or self.recorder.played(sample)
+        played = self.recordings.get(key) or recorder.played(sample)
         kept = [(name, value) for name, value in self.recordings.items() if name != key]
         self.recordings = dict([*kept[1 - MOST_RECORDINGS :], (key, played)])
         return played

@@ -12,10 +12,9 @@ import plotly.graph_objects as go
 
 from hpoviz.architecture.colouring import Coloring, Theme
 from hpoviz.architecture.palette import THEMES
+from hpoviz.architecture.scene3d import WIDE_ENOUGH
 
 __all__ = ["html_page"]
-
-WIDE = 880  # pixels
 
 
 def html_page(
@@ -85,9 +84,9 @@ h1, h2 {{ font-size: 1.15rem; margin: 0.4em 0; overflow-wrap: anywhere; }}
 {_asset("graph_faces.js")}
 {_asset("graph_view.js")}
 mountPage(document.getElementById("graph"), JSON.parse(document.getElementById("model").textContent));
-// The 3D view is made for {WIDE} pixels; on a narrower screen it is drawn smaller.
+// The 3D view is made for {WIDE_ENOUGH} pixels; on a narrower screen it is drawn smaller.
 for (const solid of document.querySelectorAll(".plotly-graph-div")) {{
-  const share = Math.min(solid.clientWidth / {WIDE}, 1);
+  const share = Math.min(solid.clientWidth / {WIDE_ENOUGH}, 1);
   const {{ x, y, z }} = solid.layout.scene.aspectratio;
   if (share === 1) continue;
   Plotly.relayout(solid, {{ "scene.aspectratio": {{ x: x * share, y: y * share, z: z * share }} }});

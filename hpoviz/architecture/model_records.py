@@ -207,8 +207,8 @@ def box_of(shape: tuple[int | None, ...] | None) -> tuple[float, float, float]:
 
     Examples
     --------
-    >>> box_of((28, 28, 1)), box_of((10,))
-    ((1.2699606293110035, 1.2699606293110035, 0.1), (0.12, 1.0378295573011906, 0.12))
+    >>> [round(side, 2) for side in box_of((28, 28, 1))], [round(side, 2) for side in box_of((10,))]
+    ([1.27, 1.27, 0.1], [0.12, 1.04, 0.12])
     """
     lengths = [length or 1 for length in shape or ()]
     if len(lengths) <= 1:

@@ -21,7 +21,7 @@ from hpoviz.architecture.model_records import ArchitectureVisualization, archite
 from hpoviz.architecture.overview import overview
 from hpoviz.architecture.placement import place
 from hpoviz.architecture.raster import pdf_bytes, png_bytes
-from hpoviz.architecture.sample_recorder import MANY_NODES, SampleRecorder
+from hpoviz.architecture.sample_recorder import MANY_NODES, SampleRecorder, given
 from hpoviz.architecture.scene3d import scene_figure
 from hpoviz.architecture.svg import inline_svg, svg
 from hpoviz.architecture.weight_histograms import weight_histograms
@@ -196,7 +196,7 @@ class ModelVisualizer:
 
         _checked({"direction": direction, "collapse": collapse})
         if sample is not None:
-            self._samples().check(sample)
+            given(self._recorder).check(sample)
         state = self._state(direction=direction, collapse=collapse, histograms=True)
         return GraphView(state, self._static(), sample)
 
@@ -207,6 +207,7 @@ class ModelVisualizer:
         theme: str = "light",
         color: str = "type",
         collapse: bool = True,
+        width: int | None = None,
     ) -> go.Figure:
         """Return the model in 3D: a box for what each layer gives out, on a path that is folded where it is long.
 
@@ -216,6 +217,8 @@ class ModelVisualizer:
             Row of the sample that flows through; by default the first that the model is right of.
         theme, color, collapse
             As of `export`.
+        width : int, optional
+            Pixels of the screen where there are less than 880, at least 200: the model is drawn smaller then.
 
         Returns
         -------
@@ -228,9 +231,13 @@ class ModelVisualizer:
             As of `graph`.
         """
         look = _checked({"theme": theme, "color": color, "collapse": collapse})
+        if width is not None and (isinstance(width, bool) or not isinstance(width, int) or width < 200):
+            raise ConfigError(f"width must be a whole number of pixels of at least 200. Got {width!r}.")
         played = self._played(sample) if self._recorder or sample is not None else None
         shown = overview(self._graph, collapse=collapse)
-        return scene_figure(shown, theme=look.theme, color=look.color, performance=self._performance, played=played)
+        return scene_figure(
+            shown, theme=look.theme, color=look.color, performance=self._performance, played=played, width=width
+        )
 
     def compare(self, other: ModelVisualizer | keras.Model) -> ModelComparison:
         """Return how another model differs: two drawings with marks, and a table of the differences.
@@ -268,16 +275,8 @@ class ModelVisualizer:
         overall = self._overall if health_score is None else health_score
         return architecture_record(self._graph, performance_score=self._performance, health_score=overall)
 
-    def _samples(self) -> SampleRecorder:
-        if self._recorder is None:
-            raise ConfigError(
-                "There are no samples to send through the model. Pass some: ModelVisualizer(model, data=data), with a "
-                "Dataset or (x, y)."
-            )
-        return self._recorder
-
     def _played(self, sample: int | None) -> dict[str, Any]:
-        recorder = self._samples()
+        recorder = given(self._recorder)
         return recorder.played(_right_and_wrong(recorder)[0] if sample is None else sample)
 
     def _state(self, *, direction: str = "down", collapse: bool = True, histograms: bool = False) -> GraphState:
@@ -320,7 +319,7 @@ class ModelVisualizer:
 
     def _content(self, suffix: str, scale: float, sample: int | None, look: Mapping[str, Any]) -> bytes:
         if sample is not None:
-            self._samples().check(sample)
+            given(self._recorder).check(sample)
         if suffix == ".json":
             recorder = self._recorder
             if recorder is None:

@@ -18,10 +18,10 @@ from hpoviz.architecture.recording import Recording
 from hpoviz.data.dataset import Dataset
 from hpoviz.data.inputs import as_tensors, leaves, rows_of, sample_count
 from hpoviz.data.preview import picture_of
-from hpoviz.errors import DatasetError
+from hpoviz.errors import ConfigError, DatasetError
 from hpoviz.instrument import are_shares, record, unchanged
 
-__all__ = ["SampleChoice", "SampleRecorder"]
+__all__ = ["MANY_NODES", "SampleChoice", "SampleRecorder", "given"]
 
 LOOKED_AT, LOOKING_S, AT_ONCE = 256, 2.0, 16  # to find right and wrong ones: samples, seconds, samples a pass
 OFFERED = 6  # right ones, and as many wrong ones
@@ -50,6 +50,22 @@ class SampleChoice:
     predicted: str | None = None
     share: float | None = None
     right: bool | None = None
+
+
+def given(recorder: SampleRecorder | None) -> SampleRecorder:
+    """Return a recorder that is there.
+
+    Raises
+    ------
+    ConfigError
+        No samples were given.
+    """
+    if recorder is None:
+        raise ConfigError(
+            "There are no samples to send through the model. Pass some: ModelVisualizer(model, data=data), with a "
+            "Dataset or (x, y)."
+        )
+    return recorder
 
 
 class SampleRecorder:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import itertools
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,20 +11,29 @@ import plotly.graph_objects as go
 from hpoviz.architecture.animation import tensor_of
 from hpoviz.architecture.colouring import Coloring, Colouring, Theme
 from hpoviz.architecture.graph_scene import steps_of, tensors_shown
-from hpoviz.architecture.model_graph import ModelGraph, Node, shape_text
-from hpoviz.architecture.model_records import box_of
+from hpoviz.architecture.model_graph import ModelGraph, shape_text
 from hpoviz.architecture.node_text import node_texts, node_tip
 from hpoviz.architecture.palette import KINDS, THEMES, scale_colour
+from hpoviz.architecture.solids import (
+    CORNERS,
+    GAP,
+    RIDGES,
+    TRIANGLES,
+    Point3,
+    Solid,
+    corners_of,
+    grown,
+    path_between,
+    solids,
+)
 
-__all__ = ["Solid", "scene_figure", "solids"]
+__all__ = ["WIDE_ENOUGH", "scene_figure"]
 
-GAP, BESIDE, BETWEEN_ROWS = 0.7, 0.6, 1.6  # between boxes along the path, beside each other, between rows of the path
-FOLD_FROM = 26.0  # a path that is longer is folded
-WIDE = 2.6  # how much wider than deep a folded path is
 MOST_LABELS = 24
 HEIGHT = 600
 UNDER, OVER = -0.35, 0.15  # where numbers are written below boxes, and names above them
 # What is seen of the orthographic view at this height and these margins, in plotly's unit: measured.
+WIDE_ENOUGH = 880  # pixels
 SEEN_WIDE, SEEN_UP, SEEN_DOWN = 3.4, 0.82, 0.78
 CAMERA: dict[str, Any] = {
     "projection": {"type": "orthographic"},
@@ -35,57 +41,6 @@ CAMERA: dict[str, Any] = {
     "center": {"x": 0, "y": 0, "z": -0.05},
 }
 STEP_MS = 700
-# The corners of a box, and its sides as two triangles each.
-CORNERS = tuple(itertools.product((-0.5, 0.5), repeat=3))
-TRIANGLES = (
-    (0, 1, 3), (0, 3, 2), (4, 6, 7), (4, 7, 5), (0, 4, 5), (0, 5, 1), (2, 3, 7), (2, 7, 6), (0, 2, 6), (0, 6, 4),
-    (1, 5, 7), (1, 7, 3),
-)  # fmt: skip
-RIDGES = ((0, 1), (1, 3), (3, 2), (2, 0), (4, 5), (5, 7), (7, 6), (6, 4), (0, 4), (1, 5), (2, 6), (3, 7))
-Point3 = tuple[float, float, float]
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Solid:
-    """The box of one node: its middle and its size, along the path (x), beside it (y) and upwards (z)."""
-
-    node: str
-    at: Point3
-    size: Point3
-    towards: int  # 1 where the path leads to larger x, -1 where it comes back
-
-
-def solids(graph: ModelGraph) -> list[Solid]:
-    """Place the nodes of a graph in space.
-
-    Nodes that are equally far from the inputs lie beside each other. A long path is folded into rows, so that what is
-    deep does not become a thread.
-
-    Examples
-    --------
-    >>> import keras
-    >>> from hpoviz.architecture.keras_adapter import graph_of
-    >>> found = solids(graph_of(keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, name="d")])))
-    >>> [one.node for one in found][1], found[0].at[0] < found[1].at[0]
-    ('d', True)
-    """
-    ordered = [[(graph.by_id[name], _size(graph.by_id[name])) for name in names] for names in steps_of(graph)]
-    lengths = [max(size[0] for _, size in level) + GAP for level in ordered]
-    widths = [sum(size[1] + BESIDE for _, size in level) for level in ordered]
-    found: list[Solid] = []
-    y, towards = 0.0, 1
-    for row in _rows(lengths, widths):
-        row_length = sum(lengths[number] for number in row)
-        row_width = max(widths[number] for number in row)
-        x = 0.0 if towards > 0 else row_length
-        y -= row_width / 2
-        for number in row:
-            middle = x + towards * lengths[number] / 2
-            found += _beside(ordered[number], middle, y, widths[number], towards)
-            x += towards * lengths[number]
-        y -= row_width / 2 + BETWEEN_ROWS
-        towards = -towards
-    return found
 
 
 def scene_figure(
@@ -95,6 +50,7 @@ def scene_figure(
     color: Coloring = "type",
     performance: float | None = None,
     played: Mapping[str, Any] | None = None,
+    width: int | None = None,
 ) -> go.Figure:
     """Return a graph as a figure that can be turned, and played where there is a recording.
 
@@ -107,13 +63,19 @@ def scene_figure(
     performance : float, optional
     played : mapping, optional
         What `SampleRecorder.played` returns.
+    width : int, optional
+        Pixels; by default all that there are, and at least 880 are needed to show all of the model at first.
     """
-    return _Sculptor(graph, theme, Colouring(graph, color, performance), color).figure(played)
+    figure = _Sculptor(graph, theme, Colouring(graph, color, performance)).figure(played)
+    if width is not None:
+        share, ratio = min(width / WIDE_ENOUGH, 1.0), figure.layout.scene.aspectratio
+        figure.update_layout(width=width, scene_aspectratio={name: share * ratio[name] for name in "xyz"})
+    return figure
 
 
 class _Sculptor:
-    def __init__(self, graph: ModelGraph, theme: Theme, colouring: Colouring, says: Coloring) -> None:
-        self._graph, self._theme, self._colouring, self._says = graph, theme, colouring, says
+    def __init__(self, graph: ModelGraph, theme: Theme, colouring: Colouring) -> None:
+        self._graph, self._theme, self._colouring = graph, theme, colouring
         self._palette = THEMES[theme]
         self._solids = {one.node: one for one in solids(graph)}
         self._entering: dict[str, list[Any]] = {}
@@ -143,7 +105,7 @@ class _Sculptor:
     def _ridges(self) -> go.Scatter3d:
         points: list[Point3 | None] = []
         for solid in self._solids.values():
-            corners = _corners(solid)
+            corners = corners_of(solid)
             for begin, end in RIDGES:
                 points += [corners[begin], corners[end], None]
         return _line(points, self._palette["muted"], 1.2)
@@ -152,7 +114,7 @@ class _Sculptor:
         points: list[Point3 | None] = []
         for edge in self._graph.edges:
             if edge.source in self._solids and edge.target in self._solids:
-                points += [*_path(self._solids[edge.source], self._solids[edge.target]), None]
+                points += [*path_between(self._solids[edge.source], self._solids[edge.target]), None]
         return _line(points, self._palette["line"], 3.0)
 
     def _labels(self) -> go.Scatter3d:
@@ -235,9 +197,9 @@ class _Sculptor:
             for number, names in enumerate(ordered):
                 seen = [(name, said) for name in names if (said := tensor_of(played, tensors.get(name)))]
                 colours = [said["colour" if way == "forward" else "line"] or self._palette["line"] for _, said in seen]
-                grown = [_grown(self._solids[name]) for name, _ in seen]
+                larger = [grown(self._solids[name]) for name, _ in seen]
                 data = [
-                    _mesh(grown, colours, name="step"),
+                    _mesh(larger, colours, name="step"),
                     self._notes([n for n, _ in seen], [s[way] for _, s in seen]),
                 ]
                 frames.append(go.Frame(name=f"{way} {number + 1}", data=data, traces=[first, first + 1]))
@@ -316,63 +278,8 @@ class _Sculptor:
         }  # fmt: skip
 
 
-def _size(node: Node) -> Point3:
-    shape = node.outputs[0].shape if node.outputs else None
-    width, height, thickness = box_of(shape)
-    return thickness, width, height
-
-
-def _rows(lengths: Sequence[float], widths: Sequence[float]) -> list[list[int]]:
-    """Cut a long path into rows, about `WIDE` times as long as all rows are wide."""
-    total = sum(lengths)
-    if total <= FOLD_FROM:
-        return [list(range(len(lengths)))]
-    pitch = sum(widths) / len(widths) + BETWEEN_ROWS
-    longest = max(math.sqrt(total * pitch * WIDE), max(lengths))
-    rows: list[list[int]] = [[]]
-    used = 0.0
-    for number, length in enumerate(lengths):
-        if rows[-1] and used + length > longest:
-            rows.append([])
-            used = 0.0
-        rows[-1].append(number)
-        used += length
-    return rows
-
-
-def _beside(level: Sequence[tuple[Node, Point3]], x: float, y: float, width: float, towards: int) -> list[Solid]:
-    found = []
-    beside = y + width / 2
-    for node, size in level:
-        beside -= (size[1] + BESIDE) / 2
-        found.append(Solid(node=node.id, at=(x, beside, size[2] / 2), size=size, towards=towards))
-        beside -= (size[1] + BESIDE) / 2
-    return found
-
-
-def _path(source: Solid, target: Solid) -> list[Point3]:
-    """Return the way of an edge: out of one box's end, into the other's beginning, low on the ground."""
-    begin = (source.at[0] + source.towards * source.size[0] / 2, source.at[1], source.at[2])
-    end = (target.at[0] - target.towards * target.size[0] / 2, target.at[1], target.at[2])
-    if source.towards == target.towards:
-        return [begin, end]
-    turn = begin[0] + source.towards * GAP * 0.8  # around the end of the row
-    return [begin, (turn, begin[1], begin[2]), (turn, end[1], end[2]), end]
-
-
-def _corners(solid: Solid) -> list[Point3]:
-    (x, y, z), (length, width, height) = solid.at, solid.size
-    return [(x + a * length, y + b * width, z + c * height) for a, b, c in CORNERS]
-
-
-def _grown(solid: Solid) -> Solid:
-    """Return a box that is a little larger, so that it hides the one inside."""
-    length, width, height = (side + 0.12 for side in solid.size)
-    return dataclasses.replace(solid, size=(length, width, height))
-
-
 def _mesh(boxes: Sequence[Solid], colours: Sequence[str], *, name: str) -> go.Mesh3d:
-    points = [corner for box in boxes for corner in _corners(box)]
+    points = [corner for box in boxes for corner in corners_of(box)]
     sides = [tuple(8 * number + corner for corner in side) for number in range(len(boxes)) for side in TRIANGLES]
     x, y, z = zip(*points, strict=True) if points else ((), (), ())
     i, j, k = zip(*sides, strict=True) if sides else ((), (), ())
@@ -391,7 +298,7 @@ def _line(points: Sequence[Point3 | None], colour: str, width: float) -> go.Scat
 
 def _view(boxes: Sequence[Solid]) -> tuple[dict[str, list[float]], dict[str, float]]:
     """Return the ranges of the axes, with room for texts, and the sides of the scene in the same proportion."""
-    corners = [corner for box in boxes for corner in _corners(box)] or [(0.0, 0.0, 0.0)]
+    corners = [corner for box in boxes for corner in corners_of(box)] or [(0.0, 0.0, 0.0)]
     room = ((GAP, GAP), (GAP, GAP), (-UNDER + 0.2, OVER + 0.6))
     ranges = {
         name: [min(one[axis] for one in corners) - low, max(one[axis] for one in corners) + high]

@@ -10,7 +10,7 @@ import hpoviz
 from hpoviz.architecture.animation import tensor_of
 from hpoviz.architecture.keras_adapter import graph_of
 from hpoviz.architecture.overview import overview
-from hpoviz.architecture.scene3d import FOLD_FROM, _corners, solids
+from hpoviz.architecture.solids import FOLD_FROM, corners_of, solids
 from hpoviz.errors import ConfigError, DatasetError
 from tests.architecture import models
 from tests.architecture.test_graph_scene import images
@@ -96,6 +96,15 @@ def test_colours(color, theme):
     figure.to_json()
 
 
+def test_a_narrow_screen():
+    view = hpoviz.ModelVisualizer(models.cnn())
+    wide, narrow = view.scene3d().layout, view.scene3d(width=440).layout
+    assert narrow.width == 440
+    assert narrow.scene.aspectratio.x == pytest.approx(wide.scene.aspectratio.x / 2)
+    with pytest.raises(ConfigError, match=r"at least 200\. Got 20"):
+        view.scene3d(width=20)
+
+
 def test_bad_input():
     view = hpoviz.ModelVisualizer(models.cnn())
     with pytest.raises(ConfigError, match=r"theme must be one of 'light', 'dark'"):
@@ -108,6 +117,6 @@ def test_bad_input():
 
 def test_corners_are_those_of_the_box():
     one = solids(overview(graph_of(models.cnn())))[1]
-    corners = np.array(_corners(one))
+    corners = np.array(corners_of(one))
     assert np.allclose(corners.max(0) - corners.min(0), one.size)
     assert np.allclose(corners.mean(0), one.at)
