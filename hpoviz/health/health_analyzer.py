@@ -65,8 +65,8 @@ class HealthAnalyzer:
         model : keras.Model
             A trained classifier with one output.
         data : Dataset, or (x, y), or ((x_train, y_train), (x_val, y_val))
-            y holds whole numbers. With (x, y) alone, which should be data that the model was not trained on, there is
-            no gap to training data.
+            y holds whole numbers; x is a list or dictionary of arrays for a model with several inputs. With (x, y)
+            alone, which should be data that the model was not trained on, there is no gap to training data.
         history : keras.callbacks.History, HealthCallback, mapping or DataFrame, optional
             ``loss`` by epoch, and what else of ``val_loss``, ``accuracy`` and ``val_accuracy`` there is. A
             HealthCallback that watched the training also knows what its gradients were like then.

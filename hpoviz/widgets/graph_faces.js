@@ -4,6 +4,7 @@
 
 const FONT = "DejaVu Sans, Verdana, Segoe UI, Roboto, Helvetica, Arial, sans-serif";
 const BADGE = 22, INSET = 8, PADDING = 20;
+const READABLE = 0.72; // a smaller scale is not to be read
 const LOST_MS = 30000;
 
 /** Make an element; attributes that begin with "on" are listeners. */
@@ -240,11 +241,13 @@ class CytoscapeFace {
     const [width, height] = [cy.width(), cy.height()];
     const across = this.scene.direction === "right";
     const level = Math.min(1, across ? (height - 24) / box.h : (width - 24) / box.w);
-    cy.zoom(Math.max(level, 0.35));
-    const zoom = cy.zoom();
-    const middle = across ? { x: 12 - box.x1 * zoom, y: (height - box.h * zoom) / 2 - box.y1 * zoom }
-      : { x: (width - box.w * zoom) / 2 - box.x1 * zoom, y: 12 - box.y1 * zoom };
-    cy.pan(middle);
+    const zoom = Math.max(level, READABLE);
+    cy.zoom(zoom);
+    // What does not fit across begins around the inputs.
+    const first = cy.collection(this.scene.steps[0].map((id) => cy.getElementById(id))).boundingBox();
+    const whole = level >= READABLE ? box : first;
+    cy.pan(across ? { x: 12 - box.x1 * zoom, y: (height - (whole.y1 + whole.y2) * zoom) / 2 }
+      : { x: (width - (whole.x1 + whole.x2) * zoom) / 2, y: 12 - box.y1 * zoom });
   }
 }
 
@@ -372,9 +375,12 @@ class SvgFace {
   }
 
   start() {
-    this.level = Math.max(Math.min(this.container.clientWidth / this.size[0], 1), 0.35);
+    const { clientWidth } = this.container;
+    this.level = Math.max(Math.min(clientWidth / this.size[0], 1), READABLE);
     this.#resize();
-    this.container.scrollTo(0, 0);
+    const box = this.#part(this.scene.steps[0][0], "box");
+    const middle = box ? (Number(box.getAttribute("x")) + Number(box.getAttribute("width")) / 2) * this.level : 0;
+    this.container.scrollTo(middle - clientWidth / 2, 0);
   }
 
   /** Return the drawing as it is shown now as the text of a file: colours in place of variables, on paper. */

