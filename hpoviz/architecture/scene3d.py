@@ -33,7 +33,7 @@ MOST_LABELS = 24
 HEIGHT = 600
 UNDER, OVER = -0.35, 0.15  # where numbers are written below boxes, and names above them
 # What is seen of the orthographic view at this height and these margins, in plotly's unit: measured.
-WIDE_ENOUGH = 880  # pixels
+WIDE_ENOUGH, NARROW = 880, 560  # pixels
 SEEN_WIDE, SEEN_UP, SEEN_DOWN = 3.4, 0.82, 0.78
 CAMERA: dict[str, Any] = {
     "projection": {"type": "orthographic"},
@@ -66,7 +66,8 @@ def scene_figure(
     width : int, optional
         Pixels; by default all that there are, and at least 880 are needed to show all of the model at first.
     """
-    figure = _Sculptor(graph, theme, Colouring(graph, color, performance)).figure(played)
+    labels = 2 if width is not None and width < NARROW else MOST_LABELS
+    figure = _Sculptor(graph, theme, Colouring(graph, color, performance), labels).figure(played)
     if width is not None:
         share, ratio = min(width / WIDE_ENOUGH, 1.0), figure.layout.scene.aspectratio
         figure.update_layout(width=width, scene_aspectratio={name: share * ratio[name] for name in "xyz"})
@@ -74,8 +75,8 @@ def scene_figure(
 
 
 class _Sculptor:
-    def __init__(self, graph: ModelGraph, theme: Theme, colouring: Colouring) -> None:
-        self._graph, self._theme, self._colouring = graph, theme, colouring
+    def __init__(self, graph: ModelGraph, theme: Theme, colouring: Colouring, labels: int) -> None:
+        self._graph, self._theme, self._colouring, self._most_labels = graph, theme, colouring, labels
         self._palette = THEMES[theme]
         self._solids = {one.node: one for one in solids(graph)}
         self._entering: dict[str, list[Any]] = {}
@@ -129,7 +130,7 @@ class _Sculptor:
 
     def _told(self, name: str) -> bool:
         """Tell whether a node has a label: all where there are few, else the ends and what stands for several."""
-        few = len(self._solids) <= MOST_LABELS
+        few = len(self._solids) <= self._most_labels
         return few or self._graph.by_id[name].kind in ("input", "output", "container")
 
     def _texts(self, names: Sequence[str], texts: Sequence[str], colour: str) -> go.Scatter3d:

@@ -100,6 +100,10 @@ def test_a_narrow_screen():
     view = hpoviz.ModelVisualizer(models.cnn())
     wide, narrow = view.scene3d().layout, view.scene3d(width=440).layout
     assert narrow.width == 440
+    named = [
+        next(trace for trace in view.scene3d(width=width).data if trace.mode == "text").text for width in (440, 900)
+    ]
+    assert len(named[0]) == 2 < len(named[1])  # else they would lie over each other
     assert narrow.scene.aspectratio.x == pytest.approx(wide.scene.aspectratio.x / 2)
     with pytest.raises(ConfigError, match=r"at least 200\. Got 20"):
         view.scene3d(width=20)
