@@ -101,7 +101,8 @@ def test_a_narrow_screen():
     wide, narrow = view.scene3d().layout, view.scene3d(width=440).layout
     assert narrow.width == 440
     named = [
-        next(trace for trace in view.scene3d(width=width).data if trace.mode == "text").text for width in (440, 900)
+        next(one for one in view.scene3d(width=width).data if one.type == "scatter3d" and one.mode == "text").text
+        for width in (440, 900)
     ]
     assert len(named[0]) == 2 < len(named[1])  # else they would lie over each other
     assert narrow.scene.aspectratio.x == pytest.approx(wide.scene.aspectratio.x / 2)
