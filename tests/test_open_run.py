@@ -18,6 +18,8 @@ from hpoviz.store import run_store
 from tests.conftest import SMALL_SPACE
 from tests.test_processes import start, wait_for_epoch
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(stripes, tmp_path_factory):

@@ -21,6 +21,8 @@ opt = hpoviz.Optimizer(
     search_space={"filters": 4, "epochs": epochs, "batch_size": 128, "num_layers_dense": 0},
     config=hpoviz.OptimizationConfig(early_stopping_patience=None),
 )
+
+pytestmark = pytest.mark.slow
 opt.run()
 print("status:", opt.status(), flush=True)
 """

@@ -18,6 +18,8 @@ from tests.architecture import models
 from tests.architecture.test_graph_scene import images
 from tests.lab import FLAGS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def browser(chromium):

@@ -95,6 +95,7 @@ class TestLocalBackend(BackendContract):
         assert any("has grown by" in line for line in harness.log)
 
 
+@pytest.mark.slow
 class TestLocalBackendWithoutPreloading(BackendContract):
     def make_backend(self):
         return LocalBackend(workers=2, preload=False)

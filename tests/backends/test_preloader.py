@@ -17,7 +17,10 @@ from hpoviz.testing.backend_contract import Harness, tiny_spec
 from tests.backends.test_local import kill_preloaders, wait_for_workers
 from tests.processes import preloaders_of, wait_until_gone, workers_of
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can fork a process that has TensorFlow")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform != "linux", reason="only Linux can fork a process that has TensorFlow"),
+]
 
 
 @pytest.fixture
