@@ -130,8 +130,8 @@ class _Sculptor:
 
     def _told(self, name: str) -> bool:
         """Tell whether a node has a label: all where there are few, else the ends and what stands for several."""
-        few = len(self._solids) <= self._most_labels
-        return few or self._graph.by_id[name].kind in ("input", "output", "container")
+        kinds = ("input", "output", "container") if self._most_labels == MOST_LABELS else ("input", "output")
+        return len(self._solids) <= self._most_labels or self._graph.by_id[name].kind in kinds
 
     def _texts(self, names: Sequence[str], texts: Sequence[str], colour: str) -> go.Scatter3d:
         places = [self._solids[name] for name in names]
