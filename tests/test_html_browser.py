@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from playwright.sync_api import sync_playwright
 
 import hpoviz
 from hpoviz import _html
@@ -14,15 +13,6 @@ from hpoviz.models.cnn import CnnConfig
 from hpoviz.progress import ProgressView, TrialTable
 from hpoviz.store.run_state import RunState
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 # JupyterLab's own variables, as its two themes set them.
 THEMES = {
     "light": "--jp-content-font-color1:#000000de; --jp-border-color2:#e0e0e0; background:#fff",
@@ -106,14 +96,6 @@ def doubtful_data():
     x[:9] = x[20]
     labels = [f"class with a long name, number {row % 14}" for row in range(290)] + ["<b>rare</b>"] * 10
     return hpoviz.Dataset.from_arrays(x, np.array(labels)[np.r_[:290, [290] * 5, 295:300]], name="hpoviz · pictures")
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -8,7 +8,6 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from playwright.sync_api import sync_playwright
 
 import hpoviz
 from hpoviz.architecture.animation import tensor_of
@@ -16,17 +15,8 @@ from hpoviz.architecture.model_graph import ModelGraph
 from hpoviz.errors import ConfigError, DatasetError
 from tests.architecture import models
 from tests.architecture.test_graph_scene import images
-from tests.lab import FLAGS
 
 pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(scope="module")
-def browser(chromium):
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
