@@ -12,6 +12,8 @@ from jupyter_client.manager import start_new_kernel
 
 from tests.processes import preloaders_of, wait_until_gone, workers_of
 
+pytestmark = pytest.mark.slow
+
 # No guard, as people write scripts; endless unless trials say otherwise.
 SCRIPT = """
 import sys, hpoviz
@@ -21,8 +23,6 @@ opt = hpoviz.Optimizer(
     search_space={"filters": 4, "epochs": epochs, "batch_size": 128, "num_layers_dense": 0},
     config=hpoviz.OptimizationConfig(early_stopping_patience=None),
 )
-
-pytestmark = pytest.mark.slow
 opt.run()
 print("status:", opt.status(), flush=True)
 """
