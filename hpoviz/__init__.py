@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from hpoviz.models.model_config import ModelConfig
     from hpoviz.open_run import open_run
     from hpoviz.optimizer import Optimizer
+    from hpoviz.widgets.dashboard import Dashboard
 
 __version__ = "0.1.0"
 
@@ -42,6 +43,7 @@ _HOMES = {
     "BackendError": "hpoviz.errors",
     "CnnConfig": "hpoviz.models.cnn",
     "ConfigError": "hpoviz.errors",
+    "Dashboard": "hpoviz.widgets.dashboard",
     "Dataset": "hpoviz.data.dataset",
     "DataInfo": "hpoviz.data.info",
     "DatasetError": "hpoviz.errors",
@@ -71,6 +73,7 @@ __all__ = [
     "BackendError",
     "CnnConfig",
     "ConfigError",
+    "Dashboard",
     "DataInfo",
     "Dataset",
     "DatasetError",

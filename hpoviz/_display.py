@@ -1,15 +1,16 @@
-"""The one door to the screen: plain live progress in terminals, log files and notebooks.
+"""The one door to the screen: live progress in terminals, log files and notebooks, and the dashboard.
 
-IPython is asked for only when it is already running this process.
+IPython is asked for only when it is already running this process, and widgets only there.
 """
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
@@ -17,10 +18,11 @@ from hpoviz import _html
 from hpoviz.progress import ProgressView, TrialTable, progress_lines, table_lines, trial_line
 from hpoviz.store.run_state import RunState
 
-__all__ = ["ProgressPump", "in_notebook"]
+__all__ = ["ProgressPump", "Watcher", "in_notebook", "make_dashboard"]
 
 LIVE_INTERVAL_S = 0.25
 NOTEBOOK_INTERVAL_S = 0.5
+DASHBOARD, HTML, NONE = "dashboard", "html", "none"  # of OptimizationConfig.display
 
 
 class Screen(Protocol):
@@ -33,6 +35,12 @@ class Screen(Protocol):
     def finish(self, state: RunState) -> None: ...
 
 
+class Watcher(Protocol):
+    """Something that is on screen already and wants to hear of the run: a dashboard."""
+
+    def refresh(self, state: RunState, *, running: bool) -> None: ...
+
+
 def in_notebook() -> bool:
     """Tell whether this process is a Jupyter kernel, whose cells show HTML."""
     if "IPython" not in sys.modules:
@@ -42,8 +50,13 @@ def in_notebook() -> bool:
     return getattr(get_ipython(), "kernel", None) is not None
 
 
+def make_dashboard(optimizer: Any) -> Any:
+    """Return a dashboard for an optimizer: the door to the floor above, which imports widgets."""
+    return importlib.import_module("hpoviz.widgets.dashboard").Dashboard(optimizer)
+
+
 class ProgressPump:
-    """Shows a run until it ends, in a thread of its own that only reads.
+    """Shows a run until it ends, at most four times a second, in a thread of its own that only reads.
 
     Parameters
     ----------
@@ -54,6 +67,12 @@ class ProgressPump:
     title : str
     told : int
         Ended trials that need not be told of, as an earlier start has ended them.
+    display : {"dashboard", "html", "text", "none"}
+        As in `hpoviz.OptimizationConfig`.
+    bundle : callable, optional
+        Returns what a notebook shows as the dashboard, by MIME type; None where there is no dashboard.
+    watchers : callable
+        Returns who else wants to hear of the run now.
     """
 
     def __init__(
@@ -62,9 +81,13 @@ class ProgressPump:
         running: Callable[[], bool],
         title: str,
         told: int = 0,
+        *,
+        display: str = HTML,
+        bundle: Callable[[], dict[str, Any]] | None = None,
+        watchers: Callable[[], Iterable[Watcher]] = tuple,
     ) -> None:
-        self._reading, self._running = reading, running
-        self._screen = _make_screen(title, told)
+        self._reading, self._running, self._watchers = reading, running, watchers
+        self._screen = _make_screen(title, told, display, bundle)
         self._shown = threading.Event()
         self._thread = threading.Thread(target=self._pump, name="hpoviz-progress", daemon=True)
 
@@ -81,15 +104,25 @@ class ProgressPump:
             while self._running():
                 with self._reading() as state:
                     self._screen.update(state)
+                    self._tell(state, running=True)
                 time.sleep(self._screen.interval_s)
             with self._reading() as state:
                 self._screen.finish(state)
+                self._tell(state, running=False)
         finally:
             self._shown.set()
 
+    def _tell(self, state: RunState, *, running: bool) -> None:
+        for watcher in list(self._watchers()):
+            watcher.refresh(state, running=running)
 
-def _make_screen(title: str, told: int) -> Screen:
-    if in_notebook():
+
+def _make_screen(title: str, told: int, display: str, bundle: Callable[[], dict[str, Any]] | None) -> Screen:
+    if display == NONE:
+        return _Nowhere()
+    if in_notebook() and display == DASHBOARD and bundle is not None:
+        return _Widgets(title, bundle())
+    if in_notebook() and display in (DASHBOARD, HTML):
         return _Notebook(title)
     if sys.stdout.isatty():
         return _Terminal(title, told)
@@ -169,6 +202,37 @@ class _Notebook:
         if text != self._last:
             self._last = text
             self._handle.update(self._html(text))
+
+
+class _Widgets:
+    """Shows a dashboard, which is told by itself; in the end the page for where there are no widgets is made anew."""
+
+    interval_s = LIVE_INTERVAL_S
+
+    def __init__(self, title: str, bundle: dict[str, Any]) -> None:
+        from IPython.display import display
+
+        self._title, self._bundle = title, bundle
+        self._handle = display(bundle, raw=True, display_id=True)
+
+    def update(self, state: RunState) -> None:
+        """Leave it to the dashboard."""
+
+    def finish(self, state: RunState) -> None:
+        page = _html.progress(self._title, ProgressView.of(state), TrialTable.of(state))
+        self._handle.update({**self._bundle, "text/html": page, "text/plain": state.finished_reason or ""}, raw=True)
+
+
+class _Nowhere:
+    """Shows nothing."""
+
+    interval_s = LIVE_INTERVAL_S
+
+    def update(self, state: RunState) -> None:
+        """Do nothing."""
+
+    def finish(self, state: RunState) -> None:
+        """Do nothing."""
 
 
 def _print_end(state: RunState) -> None:

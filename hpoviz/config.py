@@ -15,6 +15,7 @@ from hpoviz.results import BEST, ONE_SE_HEALTHIEST
 
 __all__ = ["OptimizationConfig", "OptimizationRequest", "check_count"]
 
+DISPLAYS = ("dashboard", "html", "text", "none")
 SELECTIONS = (BEST, ONE_SE_HEALTHIEST)
 
 
@@ -37,6 +38,9 @@ class OptimizationConfig:
     health_monitoring_frequency : int
         A trial's hidden layers are looked at before training, after every so many epochs and at the end, when its
         health is measured. 0: never, and trials have no health.
+    display : {"dashboard", "html", "text", "none"}
+        How a running search shows itself in a notebook: by the dashboard; by bars in HTML, where widgets cannot be had;
+        by lines of text; not at all. Outside of notebooks it is text or nothing.
 
     Raises
     ------
@@ -55,6 +59,7 @@ class OptimizationConfig:
     startup_trials: int = 8
     keep_models: str = "all"
     health_monitoring_frequency: int = 1
+    display: str = "dashboard"
 
     def __post_init__(self) -> None:
         _raise_all(self._problems())
@@ -66,6 +71,7 @@ class OptimizationConfig:
         yield from _whole("startup_trials", self.startup_trials, least=1)
         yield from _one_of("keep_models", self.keep_models, ("all", "best"))
         yield from _whole("health_monitoring_frequency", self.health_monitoring_frequency, least=0)
+        yield from _one_of("display", self.display, DISPLAYS)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -174,6 +180,10 @@ class OptimizationRequest:
         if problems:
             raise ConfigError("\n".join(problems))
         return request
+
+    def keywords(self) -> dict[str, Any]:
+        """Return the fields by name: what `from_keywords` takes."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
 
     def _problems(self) -> Iterator[str]:
         yield from _whole("trials", self.trials, least=1)

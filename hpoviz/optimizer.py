@@ -5,12 +5,12 @@ from __future__ import annotations
 import inspect
 import os
 import secrets
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpoviz import _html
-from hpoviz._display import ProgressPump
+from hpoviz._display import DASHBOARD, NONE, ProgressPump
 from hpoviz.backends.backend import Backend
 from hpoviz.config import OptimizationRequest, check_count
 from hpoviz.data.catalog import load_dataset
@@ -19,9 +19,9 @@ from hpoviz.errors import ConfigError
 from hpoviz.events import TrialPlanned
 from hpoviz.health.weights import PARETO
 from hpoviz.plugins import load_plugin
-from hpoviz.progress import ProgressView, TrialTable, duration, seconds_left, size
+from hpoviz.progress import seconds_left
 from hpoviz.results import BASELINE, DEFAULTS, FINISHED, WARM_START, RunStatus
-from hpoviz.run_jobs import RunJobs
+from hpoviz.run_display import RunDisplay
 from hpoviz.run_record import Missing, data_record, execution_record, request_record
 from hpoviz.running.estimate import Estimate
 from hpoviz.running.search_problem import SearchProblem
@@ -34,7 +34,7 @@ from hpoviz.store.run_store import RunStore, check_run_dir, new_run_dir
 __all__ = ["Optimizer"]
 
 
-class Optimizer(RunJobs):
+class Optimizer(RunDisplay):
     """Searches the hyperparameters of a Keras classifier; creates nothing on disk before `start` or `run`.
 
     Not thread-safe: use it from one thread. The search itself runs in a thread of its own.
@@ -64,6 +64,8 @@ class Optimizer(RunJobs):
         request = OptimizationRequest.from_keywords(settings)
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         self._set_up(request, data, seed)
+        self._by_name = isinstance(data, str)
+        self._dashboards: weakref.WeakSet[Any] = weakref.WeakSet()
         self._folder = new_run_dir(self.data.name) if request.run_dir is None else Path(request.run_dir)
         check_run_dir(self._folder)
 
@@ -79,6 +81,7 @@ class Optimizer(RunJobs):
         """Return an optimizer over a run on disk; see `open_run`."""
         opt = cls.__new__(cls)
         opt._set_up(request, data, record["seed"], record["architecture"])
+        opt._by_name, opt._dashboards = False, weakref.WeakSet()
         opt._folder, opt._log, opt._record, opt._missing = log.store.folder, log, record, missing
         with log.reading() as state:
             opt._wanted = state.wanted or request.trials
@@ -121,17 +124,7 @@ class Optimizer(RunJobs):
         StoreError
             The run's folder cannot be created.
         """
-        check_count("more_trials", more_trials, least=0)
-        self._check_ready()
-        if self._log is None:
-            self._create()
-        assert self._log is not None  # it was created or reopened
-        runner = self._study_runner()
-        told = len(self._ended())
-        runner.start(self._wanted + more_trials)
-        self._wanted += more_trials
-        self._pump = ProgressPump(self._log.reading, self._is_running, self._title(), told)
-        self._pump.start()
+        self._begin(more_trials, display=self.request.config.display)
 
     def compare_with(self, params: Mapping[str, Any]) -> None:
         """Train a model with parameters of your own first, as the marked baseline of the search.
@@ -229,57 +222,6 @@ class Optimizer(RunJobs):
             **{name: counts.get(name, 0) for name in names},
         )
 
-    # --- display -----------------------------------------------------------------------------------------------
-
-    def __repr__(self) -> str:
-        facts = "\n".join(f"  {name}: {value}" for name, value in self._facts())
-        return f"<Optimizer\n{facts}\n  status: {self.status()}>"
-
-    def _repr_html_(self) -> str:
-        if self._log is None:
-            return _html.settings(self._title(), self._facts(), self._problem.space.describe())
-        with self._reading() as state:
-            return _html.progress(self._title(), ProgressView.of(state), TrialTable.of(state))
-
-    def _facts(self) -> list[tuple[str, str]]:
-        request, split = self.request, self._problem.split
-        patience = request.config.early_stopping_patience
-        limits = {"max_parameters": request.max_parameters, "max_trial_minutes": request.max_trial_minutes}
-        limits["timeout_hours"] = request.config.timeout_hours
-        every = request.config.health_monitoring_frequency
-        return [
-            ("data", f"{self.data.name}: {len(split.x_train)} training, {len(split.x_val)} validation samples"),
-            ("test set", f"{len(self.data.x_test)} samples, {self.data.test_origin}; for evaluate() only"),
-            ("trials", str(self._wanted)),
-            ("objective", f"{request.objective}: {request.scoring.describe()}"),
-            ("health", f"looked at every {every} epoch(s), measured at the end" if every else "not measured"),
-            ("selects", request.select.replace("_", " ")),
-            ("architecture", self._problem.describe_architecture()),
-            ("backend", self._backend.describe()),
-            ("sampler", str(request.sampler)),
-            ("pruner", "none, as there are several objectives" if request.objective == PARETO else str(request.pruner)),
-            ("early stopping", "none" if patience is None else f"after {patience} epochs without a better one"),
-            ("limits", ", ".join(f"{name}={value}" for name, value in limits.items() if value) or "none"),
-            ("takes", self._takes()),
-            ("seed", f"{self.seed}{'' if request.seed is not None else ' (drawn)'}"),
-            ("run_dir", f"{self._folder}{'' if self._log else ' (created at start)'}"),
-        ]
-
-    def _takes(self) -> str:
-        """Say how long the search takes and how much disk: as estimated, or as measured by its own trials."""
-        with self._reading() as state:
-            ended, wanted, left = len(state.numbered), state.wanted, seconds_left(state)
-        if ended:
-            used = sum(path.stat().st_size for path in self._folder.glob("trials/*/model.keras"))
-            text = f"{size(used)} of models on disk"
-            if ended < wanted:
-                text += f", about {size(used / ended * wanted)} in the end"
-            return text if left is None else f"about {duration(left)} left; {text}"
-        return repr(self._estimate) if self._estimate else "estimate() measures it in some seconds"
-
-    def _title(self) -> str:
-        return f"hpoviz · {self.data.name} · {self._backend.describe()} · {self._folder}"
-
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _check_ready(self) -> None:
@@ -288,6 +230,43 @@ class Optimizer(RunJobs):
             raise ConfigError("This search is running already. Call wait() or stop() first.")
         if self._missing:
             raise ConfigError("\n".join(map(str, self._missing)))
+
+    def _begin(self, more_trials: int = 0, *, display: str = NONE) -> None:
+        """Start the search; dashboards that are on screen show it, and what `display` names."""
+        check_count("more_trials", more_trials, least=0)
+        self._check_ready()
+        if self._log is None:
+            self._create()
+        assert self._log is not None  # it was created or reopened
+        runner = self._study_runner()
+        told = len(self._ended())
+        runner.start(self._wanted + more_trials)
+        self._wanted += more_trials
+        self._pump = ProgressPump(
+            self._log.reading,
+            self._is_running,
+            self._title(),
+            told,
+            display=display,
+            bundle=self._bundle if display == DASHBOARD else None,
+            watchers=lambda: self._dashboards,
+        )
+        self._pump.start()
+
+    def _stop_soon(self) -> None:
+        """Ask the search to stop, and return at once."""
+        if self._runner is not None:
+            self._runner.stop()
+
+    def _change(self, data: Dataset | str, request: OptimizationRequest) -> None:
+        """Take other settings before anything is on disk; nothing is changed where they cannot work."""
+        if (data == self.data.name if self._by_name else data is self.data) and request == self.request:
+            return
+        changed = Optimizer(data, **request.keywords())
+        for step in self._plan:
+            changed._add_to_plan(step["origin"], changed._problem.completed(step["params"]), exact=step["exact"])
+        changed._dashboards = self._dashboards
+        self.__dict__.update(changed.__dict__)
 
     def _best_params_of(self, source: Any, top: int) -> list[Mapping[str, Any]]:
         """Return the parameters of the best trials of an earlier run."""

@@ -14,11 +14,13 @@ __all__ = [
     "ProgressView",
     "SlotView",
     "TrialTable",
+    "differing_params",
     "duration",
     "progress_lines",
     "score_text",
     "seconds_left",
     "size",
+    "slot_fraction",
     "table_lines",
     "trial_line",
     "value_text",
@@ -111,7 +113,7 @@ class TrialTable:
         order = {"finished": 0, "pruned": 1, "infeasible": 2, "failed": 2, "cancelled": 3}
         trials = sorted(state.numbered, key=lambda t: (order[t.state], -(t.score or 0), t.number))
         shown = trials[:most]
-        names = _differing_params(shown)[:params]
+        names = differing_params(shown)[:params]
         health = any(trial.health is not None for trial in shown)
         rows = tuple(
             (*_cells(trial, health), *(value_text(trial.params.get(name)) for name in names)) for trial in shown
@@ -189,7 +191,7 @@ def score_text(trial: TrialResult) -> str:
     return f"score {trial.score:.4f} (accuracy {trial.accuracy:.4f}, health {trial.health:.2f})"
 
 
-def _fraction(slot: Slot) -> float:
+def slot_fraction(slot: Slot) -> float:
     """Return how far the trial of a slot is, from 0 to 1."""
     done = max(slot.epoch - 1, 0) + (slot.batch / slot.batches if slot.batches else 0)
     return min(done / slot.epochs, 1.0) if slot.epochs else 0.0
@@ -198,7 +200,7 @@ def _fraction(slot: Slot) -> float:
 def _slot_view(index: int, slot: Slot) -> SlotView:
     if slot.trial_id is None:
         return SlotView(f"slot {index}", slot.phase, 0.0, "")
-    fraction = _fraction(slot)
+    fraction = slot_fraction(slot)
     figures = []
     if slot.epochs:
         figures.append(f"epoch {slot.epoch}/{slot.epochs}")
@@ -219,7 +221,7 @@ def seconds_left(state: RunState) -> float | None:
     took = [trial.seconds for trial in state.numbered if trial.state != "cancelled" and trial.seconds is not None]
     if state.finished_reason is not None or not took or not state.slots:
         return None
-    done = sum(_fraction(slot) for slot in state.slots.values() if slot.trial_id is not None)
+    done = sum(slot_fraction(slot) for slot in state.slots.values() if slot.trial_id is not None)
     return statistics.mean(took) * max(0.0, state.wanted - len(took) - done) / len(state.slots)
 
 
@@ -271,7 +273,8 @@ def _cells(trial: TrialResult, health: bool) -> tuple[str, ...]:
     )
 
 
-def _differing_params(trials: Sequence[TrialResult]) -> list[str]:
+def differing_params(trials: Sequence[TrialResult]) -> list[str]:
+    """Return the names of the parameters that differ between trials, the most telling first."""
     trials = [trial for trial in trials if trial.params]
     names = dict.fromkeys(name for trial in trials for name in trial.params)
     differing = [name for name in names if len({str(trial.params.get(name)) for trial in trials}) > 1]

@@ -51,7 +51,10 @@ class RunJobs(RunResults):
             trials=self._wanted,
             seed=self.seed,
             watch=lambda runner, log: _watch(
-                runner, log, f"hpoviz · {self.data.name} · {self._backend.describe()} · estimating"
+                runner,
+                log,
+                f"hpoviz · {self.data.name} · {self._backend.describe()} · estimating",
+                self.request.config.display,
             ),
         )
         return self._estimate
@@ -136,7 +139,7 @@ class RunJobs(RunResults):
             job, log=log, code=self._problem.code, backend=self._backend, retries=self.request.config.retries
         )
         runner.start()
-        _watch(runner, log, f"{self._title()} · {name}")
+        _watch(runner, log, f"{self._title()} · {name}", self.request.config.display)
         if runner.error is not None:
             raise runner.error
         return log
@@ -150,9 +153,9 @@ class RunJobs(RunResults):
         """Name the run, for the screen."""
 
 
-def _watch(runner: JobRunner, log: EventLog, title: str) -> None:
+def _watch(runner: JobRunner, log: EventLog, title: str, display: str) -> None:
     """Show a job until it ends; Ctrl-C, or interrupting the kernel, stops it cleanly."""
-    pump = ProgressPump(log.reading, lambda: runner.running, title)
+    pump = ProgressPump(log.reading, lambda: runner.running, title, display=display)
     pump.start()
     try:
         runner.wait()

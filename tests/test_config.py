@@ -115,8 +115,9 @@ def test_good_config_keeps_its_values():
         startup_trials=1,
         keep_models="best",
         health_monitoring_frequency=3,
+        display="text",
     )
-    assert dataclasses.astuple(config) == (0.5, 0, None, 1, "best", 3)
+    assert dataclasses.astuple(config) == (0.5, 0, None, 1, "best", 3, "text")
 
 
 def test_defaults():

@@ -81,6 +81,7 @@ h1, h2 {{ font-size: 1.15rem; margin: 0.4em 0; overflow-wrap: anywhere; }}
 {solid}
 <script type="application/json" id="model">{_json(page)}</script>
 <script type="module">
+{_asset("elements.js")}
 {_asset("graph_faces.js")}
 {_asset("graph_view.js")}
 mountPage(document.getElementById("graph"), JSON.parse(document.getElementById("model").textContent));

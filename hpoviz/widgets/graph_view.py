@@ -27,7 +27,7 @@ def _asset(name: str) -> str:
 class GraphTools(anywidget.AnyWidget):
     """Toolbar, caption, legend and details; all of it runs in the browser."""
 
-    _esm = _asset("graph_faces.js") + _asset("graph_view.js")
+    _esm = _asset("elements.js") + _asset("graph_faces.js") + _asset("graph_view.js")
     _css = _asset("graph_view.css")
     scene = traitlets.Dict().tag(sync=True)
     recordings = traitlets.Dict().tag(sync=True)

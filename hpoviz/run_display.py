@@ -1,0 +1,85 @@
+"""RunDisplay: how an optimizer shows itself."""
+
+from __future__ import annotations
+
+import abc
+import weakref
+from typing import Any
+
+from hpoviz import _html
+from hpoviz._display import DASHBOARD, in_notebook, make_dashboard
+from hpoviz.health.weights import PARETO
+from hpoviz.progress import ProgressView, TrialTable, duration, seconds_left, size
+from hpoviz.results import RunStatus
+from hpoviz.run_jobs import RunJobs
+
+__all__ = ["RunDisplay"]
+
+
+class RunDisplay(RunJobs):
+    """The part of `hpoviz.Optimizer` that shows the search: as text, as a page, as a dashboard."""
+
+    _dashboards: weakref.WeakSet[Any]
+
+    def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any] | None:
+        """Return the dashboard, and a page for where widgets are not shown; None outside of notebooks."""
+        return self._bundle() if in_notebook() and self.request.config.display == DASHBOARD else None
+
+    def _bundle(self) -> dict[str, Any]:
+        """Return what a notebook shows, by MIME type."""
+        shown = next(iter(self._dashboards), None) or make_dashboard(self)
+        data, _ = shown._repr_mimebundle_()
+        return dict(data)
+
+    def __repr__(self) -> str:
+        facts = "\n".join(f"  {name}: {value}" for name, value in self._facts())
+        return f"<Optimizer\n{facts}\n  status: {self.status()}>"
+
+    def _repr_html_(self) -> str:
+        if self._log is None:
+            return _html.settings(self._title(), self._facts(), self._problem.space.describe())
+        with self._reading() as state:
+            return _html.progress(self._title(), ProgressView.of(state), TrialTable.of(state))
+
+    def _facts(self) -> list[tuple[str, str]]:
+        request, split = self.request, self._problem.split
+        patience = request.config.early_stopping_patience
+        limits = {"max_parameters": request.max_parameters, "max_trial_minutes": request.max_trial_minutes}
+        limits["timeout_hours"] = request.config.timeout_hours
+        every = request.config.health_monitoring_frequency
+        return [
+            ("data", f"{self.data.name}: {len(split.x_train)} training, {len(split.x_val)} validation samples"),
+            ("test set", f"{len(self.data.x_test)} samples, {self.data.test_origin}; for evaluate() only"),
+            ("trials", str(self._wanted)),
+            ("objective", f"{request.objective}: {request.scoring.describe()}"),
+            ("health", f"looked at every {every} epoch(s), measured at the end" if every else "not measured"),
+            ("selects", request.select.replace("_", " ")),
+            ("architecture", self._problem.describe_architecture()),
+            ("backend", self._backend.describe()),
+            ("sampler", str(request.sampler)),
+            ("pruner", "none, as there are several objectives" if request.objective == PARETO else str(request.pruner)),
+            ("early stopping", "none" if patience is None else f"after {patience} epochs without a better one"),
+            ("limits", ", ".join(f"{name}={value}" for name, value in limits.items() if value) or "none"),
+            ("takes", self._takes()),
+            ("seed", f"{self.seed}{'' if request.seed is not None else ' (drawn)'}"),
+            ("run_dir", f"{self._folder}{'' if self._log else ' (created at start)'}"),
+        ]
+
+    def _takes(self) -> str:
+        """Say how long the search takes and how much disk: as estimated, or as measured by its own trials."""
+        with self._reading() as state:
+            ended, wanted, left = len(state.numbered), state.wanted, seconds_left(state)
+        if ended:
+            used = sum(path.stat().st_size for path in self._folder.glob("trials/*/model.keras"))
+            text = f"{size(used)} of models on disk"
+            if ended < wanted:
+                text += f", about {size(used / ended * wanted)} in the end"
+            return text if left is None else f"about {duration(left)} left; {text}"
+        return repr(self._estimate) if self._estimate else "estimate() measures it in some seconds"
+
+    def _title(self) -> str:
+        return f"hpoviz · {self.data.name} · {self._backend.describe()} · {self._folder}"
+
+    @abc.abstractmethod
+    def status(self) -> RunStatus:
+        """Return where the search stands."""

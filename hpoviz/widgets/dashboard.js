@@ -1,0 +1,556 @@
+// The dashboard: a copy of the run that the kernel keeps up to date, and everything that shows and steers it.
+
+const ANSWER_MS = 2500; // a kernel that has not answered by then is busy with a cell
+const MOST_CURVES = 8;
+const ACCURACY_LINK = "https://www.tensorflow.org/api_docs/python/tf/keras/metrics/CategoricalAccuracy";
+const BUSY = "The kernel is busy with a cell and has not heard it yet. To stop at once, interrupt the kernel (■ in the toolbar, or Kernel ▸ Interrupt).";
+const HELP = {
+  data: [
+    ["MNIST", "https://keras.io/api/datasets/mnist/", "handwritten digits 0–9"],
+    ["CIFAR-10", "https://keras.io/api/datasets/cifar10/", "colour images"],
+    ["CIFAR-100", "https://keras.io/api/datasets/cifar100/", "colour images"],
+    ["Fashion-MNIST", "https://keras.io/api/datasets/fashion_mnist/", "greyscale images"],
+    ["GTSRB", "https://www.kaggle.com/datasets/meowmeowmeowmeowmeow/gtsrb-german-traffic-sign", "colour images"],
+    ["IMDB", "https://keras.io/api/datasets/imdb/", "text"],
+    ["Reuters", "https://keras.io/api/datasets/reuters/", "text"],
+  ],
+  objective: [
+    "accuracy: the share of validation samples that a model gets right. The first thing to look at, and blind to how the model does it.",
+    "health: accuracy, weighed together with six figures from inside the model: dead units, fading gradients, restless training and more. It says why a model is good or bad, and of two models that are right equally often it prefers the one without faults. It does not promise more accuracy.",
+    "pareto: accuracy, health and size, none before the others: you see every trial that no other one beats.",
+  ],
+};
+const words = (name) => name.replaceAll("_", " ");
+const say = (element, text) => {
+  if (element.textContent !== text) element.textContent = text;
+};
+const link = (text, address) => make("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, text);
+
+/** The browser's copy of a run. One for each model, whatever number of cells shows it. */
+class Store {
+  constructor(model) {
+    this.model = model;
+    this.views = new Set();
+    this.ui = { order: "score", state: "all", search: "", chosen: new Set(), setup: null, space: false };
+    this.details = new Map();
+    this.drawings = new Map();
+    model.on("change:snapshot", () => (this.#whole(), this.#changed()));
+    model.on("change:form", () => (this.#formed(), this.#each("formed")));
+    model.on("change:notice", () => this.#each("noticed"));
+    model.on("msg:custom", (message) => this.#heard(message));
+    this.#whole();
+    this.#formed();
+    this.send({ kind: "hello", version: this.version }); // a page that was loaded again has an old copy
+  }
+
+  send(message) {
+    this.model.send(message);
+  }
+
+  get(name) {
+    return this.model.get(name);
+  }
+
+  #each(method, ...values) {
+    for (const view of this.views) view[method](...values);
+  }
+
+  #whole() {
+    const { version, head, names, trials } = this.get("snapshot");
+    Object.assign(this, { version, head, names, trials: new Map(trials.map((trial) => [trial.id, trial])) });
+  }
+
+  #formed() {
+    this.draft = draftOf(this.get("form"));
+  }
+
+  #heard(message) {
+    if (message.kind === "change") {
+      if (message.from > this.version) return this.send({ kind: "hello", version: this.version });
+      if (message.to <= this.version) return;
+      Object.assign(this, { version: message.to, head: message.head, names: message.names });
+      for (const trial of message.trials) this.trials.set(trial.id, trial);
+      this.#changed();
+    } else if (message.kind === "details") {
+      this.details.set(message.id, message);
+      this.#each("detailed", message.id);
+    } else if (message.kind === "architecture") {
+      this.drawings.set(message.id, message);
+      this.#each("detailed", message.id);
+    } else if (message.kind === "stopping") {
+      this.#each("stopping");
+    }
+  }
+
+  #changed() {
+    if (this.waiting) return;
+    this.waiting = requestAnimationFrame(() => {
+      this.waiting = null;
+      this.#each("changed");
+    });
+  }
+}
+
+/** What is filled in, as the kernel takes it. */
+function draftOf(form) {
+  const { data, objective, trials, epochs, workers, backend, seed } = form;
+  const weights = form.weights && { parts: { ...form.weights.parts }, metrics: { ...form.weights.metrics } };
+  return { data, objective, trials, epochs, workers, backend, seed, weights, space: Object.fromEntries((form.space ?? []).map((row) => [row.name, row.now])) };
+}
+
+/** One view of a store: everything in one element. */
+class DashboardView {
+  constructor(store, root) {
+    Object.assign(this, { store, root, ended: new AbortController(), uid: Math.random().toString(36).slice(2) });
+    root.className = "hpoviz-dash";
+    root.dataset.lmSuppressShortcuts = "true"; // keys are for what is focused here
+    this.#build();
+    const sizes = new ResizeObserver(() => requestAnimationFrame(() => this.changed()));
+    sizes.observe(this.live);
+    const themes = new MutationObserver(() => this.#themed());
+    for (const element of [document.body, document.documentElement]) themes.observe(element, { attributes: true });
+    this.ended.signal.addEventListener("abort", () => (sizes.disconnect(), themes.disconnect()));
+    store.views.add(this);
+    this.#themed();
+    this.formed();
+    this.noticed();
+    this.changed();
+    const open = store.open;
+    if (open && !open.view.root.isConnected) open.id == null ? this.compare() : this.openDetails(open.id);
+    root.dataset.ready = "true";
+  }
+
+  dispose() {
+    this.ended.abort();
+    clearTimeout(this.patience);
+    this.store.views.delete(this);
+  }
+
+  // ---- what is there
+
+  #build() {
+    const frame = this.store.get("frame");
+    const logo = frame.logo ? make("img", { src: frame.logo, alt: "", class: "hp-logo" }) : null;
+    this.phase = make("span", { class: "hp-phase", role: "status" });
+    this.start = make("button", { type: "button", class: "hp-main", onclick: () => this.#start() }, "▶ Start");
+    this.stop = make("button", { type: "button", onclick: () => this.#stop() }, "■ Stop");
+    this.moreCount = make("input", { type: "number", min: 1, step: 1, value: 10, "aria-label": "how many more trials" });
+    this.moreButton = make("button", { type: "button", onclick: () => this.#more() }, "More trials");
+    this.more = make("span", { class: "hp-more" }, this.moreCount, this.moreButton);
+    this.notice = make("div", { class: "hp-notice", role: "alert" });
+    this.setup = make("details", { class: "hp-setup" }, make("summary", {}, "Settings"));
+    this.setup.addEventListener("toggle", () => {
+      if (this.begun) this.store.ui.setup = this.setup.open;
+    });
+    this.tiles = new Tiles();
+    this.slots = make("section", { class: "hp-slots", "aria-label": "what every slot does" });
+    this.curves = new Chart({ title: "Learning curves (validation accuracy)", x: "epoch", y: "validation accuracy" });
+    this.history = new Chart({ title: "Optimisation history (score)", x: "trial", y: "score" });
+    const get = () => this.store;
+    this.gallery = new Gallery({ get, ui: this.store.ui, open: (id) => this.openDetails(id), compare: () => this.compare() });
+    this.live = make("div", { class: "hp-live" }, this.tiles.element, this.slots,
+      make("section", { class: "hp-charts" }, this.curves.element, this.history.element), this.gallery.element);
+    this.dialog = make("dialog", { class: "hp-dialog", "aria-labelledby": `hp-title-${this.uid}` });
+    this.dialog.addEventListener("click", (event) => this.#outside(event));
+    this.dialog.addEventListener("close", () => this.#closed());
+    this.help = make("div", { class: "hp-help", popover: "auto", role: "note" });
+    const links = frame.links.map(([text, address]) => link(text, address));
+    this.root.replaceChildren(
+      make("header", { class: "hp-top" }, logo, make("h2", {}, frame.title), this.phase, make("span", { class: "hp-space" }), this.start, this.stop, this.more),
+      this.notice, this.setup, this.live, make("footer", {}, ...links), this.dialog, this.help,
+    );
+  }
+
+  #themed() {
+    const dark = isDark(this.root);
+    if (dark === this.dark) return;
+    this.dark = dark;
+    this.root.classList.toggle("hpoviz-dark", dark);
+    this.changed();
+  }
+
+  // ---- what the kernel says
+
+  changed() {
+    const { store } = this, { head } = store;
+    this.begun = head.begun;
+    say(this.phase, this.stopAsked && head.running ? "stopping …" : head.phase);
+    this.phase.dataset.running = head.running;
+    if (!head.running) this.stopAsked = false;
+    this.start.hidden = head.running || (head.begun && head.ended >= head.wanted);
+    say(this.start, head.begun ? "▶ Go on" : "▶ Start");
+    this.stop.hidden = !head.running;
+    this.stop.disabled = Boolean(this.stopAsked);
+    this.more.hidden = head.running || !head.begun;
+    this.live.hidden = !head.begun;
+    if (head.begun && this.hadBegun !== true) this.setup.open = store.ui.setup ?? false;
+    if (!head.begun) this.setup.open = true;
+    if (this.hadBegun !== head.begun) {
+      this.hadBegun = head.begun;
+      this.formed();
+    }
+    if (!head.begun) return;
+    this.tiles.show(store);
+    this.#showSlots();
+    this.#showCharts();
+    this.gallery.render();
+    if (this.store.open?.view === this && this.store.open.id == null) this.#fillComparison();
+  }
+
+  noticed(text = this.store.get("notice")) {
+    this.notice.hidden = !text;
+    this.notice.replaceChildren(make("span", {}, text), make("button", {
+      type: "button", "aria-label": "dismiss", onclick: () => this.noticed(""),
+    }, "×"));
+    if (this.begunBy && text) this.start.disabled = false;
+  }
+
+  formed() {
+    const focus = this.setup.contains(document.activeElement) ? document.activeElement.dataset.field : null;
+    this.setup.querySelector(".hp-form")?.remove();
+    this.setup.append(makeForm(this));
+    if (focus) this.setup.querySelector(`[data-field="${CSS.escape(focus)}"]`)?.focus();
+    this.start.disabled = false;
+  }
+
+  stopping() {
+    clearTimeout(this.patience);
+    if (this.notice.textContent.startsWith(BUSY)) this.noticed("");
+  }
+
+  detailed(id) {
+    if (this.store.open?.view === this && this.store.open.id === id) this.#fillDetails(id);
+  }
+
+  // ---- what people ask for
+
+  #start() {
+    this.noticed("");
+    this.start.disabled = true;
+    this.store.send({ kind: "start", settings: settingsOf(this.store) });
+  }
+
+  #stop() {
+    this.stopAsked = true;
+    this.changed();
+    this.store.send({ kind: "stop" });
+    this.patience = setTimeout(() => this.store.head.running && this.noticed(BUSY), ANSWER_MS);
+  }
+
+  #more() {
+    this.store.send({ kind: "more", trials: Math.round(Number(this.moreCount.value)) });
+  }
+
+  /** Explain something: opaque, above everything, inside the window, closed by Esc or by pressing elsewhere. */
+  explain(button, title, ...content) {
+    this.help.replaceChildren(make("h4", {}, title), ...content);
+    this.help.showPopover();
+    const { left, bottom, top } = button.getBoundingClientRect(), { offsetWidth, offsetHeight } = this.help;
+    const below = bottom + 6 + offsetHeight <= innerHeight;
+    this.help.style.left = `${Math.max(8, Math.min(left - 10, innerWidth - offsetWidth - 8))}px`;
+    this.help.style.top = `${Math.max(8, below ? bottom + 6 : Math.min(top - 6 - offsetHeight, innerHeight - offsetHeight - 8))}px`;
+  }
+
+  helpButton(title, make_content) {
+    const button = make("button", { type: "button", class: "hp-q", "aria-label": `help: ${title}` }, "?");
+    button.addEventListener("click", () => this.explain(button, title, ...make_content()));
+    return button;
+  }
+
+  openDetails(id) {
+    const { store } = this;
+    store.open = { view: this, id };
+    this.#fillDetails(id);
+    if (!this.dialog.open) this.dialog.showModal();
+    this.dialog.scrollTop = 0;
+    if (!store.details.has(id)) {
+      store.send({ kind: "details", id });
+      setTimeout(() => {
+        if (store.open?.id === id && !store.details.has(id)) say(this.dialog.querySelector(".hp-waiting"), "The kernel is busy with a cell. The rest comes when it has ended.");
+      }, ANSWER_MS);
+    }
+  }
+
+  compare() {
+    this.store.open = { view: this, id: null };
+    this.#fillComparison();
+    if (!this.dialog.open) this.dialog.showModal();
+  }
+
+  #outside(event) {
+    if (event.target !== this.dialog) return;
+    const { left, right, top, bottom } = this.dialog.getBoundingClientRect();
+    if (event.clientX < left || event.clientX > right || event.clientY < top || event.clientY > bottom) this.dialog.close();
+  }
+
+  #closed() {
+    if (this.store.open?.view === this) this.store.open = null;
+    this.dialog.replaceChildren();
+  }
+
+  // ---- parts
+
+  #showSlots() {
+    const { slots } = this.store.head;
+    while (this.slots.children.length < slots.length) {
+      const bar = make("div", { class: "hp-fill" });
+      const track = make("div", { class: "hp-track", role: "progressbar", "aria-valuemin": 0, "aria-valuemax": 100 }, bar);
+      const row = make("div", { class: "hp-slot" }, make("strong"), make("span", { class: "hp-doing" }), track, make("span", { class: "hp-figures" }));
+      this.slots.append(row);
+    }
+    [...this.slots.children].forEach((row, at) => {
+      const slot = slots[at];
+      row.hidden = !slot;
+      if (!slot) return;
+      const [name, phase, track, figures] = row.children;
+      say(name, slot.trial == null ? `slot ${slot.slot + 1}` : `trial id ${slot.trial}`);
+      say(phase, slot.phase);
+      track.firstChild.style.width = `${100 * slot.fraction}%`;
+      track.setAttribute("aria-valuenow", Math.round(100 * slot.fraction));
+      track.setAttribute("aria-label", `${name.textContent}: ${slot.phase}`);
+      const parts = [];
+      if (slot.epochs) parts.push(`epoch ${slot.epoch}/${slot.epochs}`);
+      if (slot.batches) parts.push(`batch ${slot.batch}/${slot.batches}`);
+      if (slot.accuracy != null) parts.push(`accuracy ${slot.accuracy.toFixed(3)}`);
+      if (slot.val_accuracy != null) parts.push(`validation ${slot.val_accuracy.toFixed(3)}`);
+      say(figures, parts.join(" · "));
+    });
+    this.slots.hidden = !slots.length;
+  }
+
+  #showCharts() {
+    const { head, trials } = this.store, width = Math.floor(this.curves.element.clientWidth);
+    if (width < 80) return;
+    const running = [...trials.values()].filter((trial) => trial.state === "running").slice(0, MOST_CURVES);
+    const best = trials.get(head.best);
+    const shown = best ? [best, ...running] : running;
+    const key = [width, this.dark, ...shown.map((trial) => `${trial.id}:${trial.curve.length}:${trial.state}`)].join();
+    if (key !== this.curvesKey) {
+      this.curvesKey = key;
+      const series = shown.map((trial) => ({
+        name: trial === best ? `★ ${nameOf(trial)}` : nameOf(trial), bold: trial === best, values: trial.curve.map(([, validation]) => validation),
+      }));
+      drawCurves(this.curves, width, series.filter((one) => one.values.length), this.dark, "Validation accuracy of the running trials and of the best one; the first epoch is not over yet.");
+    }
+    const across = Math.floor(this.history.element.clientWidth);
+    const past = [across, head.ended, head.best, trials.size].join();
+    if (past !== this.historyKey) {
+      this.historyKey = past;
+      drawHistory(this.history, across, [...trials.values()], head.best, "The scores of trials, when the first has ended.");
+    }
+  }
+
+  #dialogHead(title, note) {
+    const close = make("button", { type: "button", class: "hp-close", "aria-label": "close", onclick: () => this.dialog.close() }, "×");
+    return make("header", {}, make("h3", { id: `hp-title-${this.uid}` }, title), make("span", { class: "hp-state" }, note), close);
+  }
+
+  #fillDetails(id) {
+    const trial = this.store.trials.get(id), best = this.store.head.best === id;
+    const head = this.#dialogHead(`${nameOf(trial)}${best ? " ★ best" : ""}`, `${GLYPHS[trial.state] ?? "?"} ${trial.state}`);
+    const more = this.store.details.get(id);
+    const body = detailsOf(this, trial, more);
+    const top = this.dialog.querySelector(".hp-body")?.scrollTop ?? 0;
+    this.dialog.replaceChildren(head, body);
+    body.scrollTop = top;
+    for (const draw of body.drawLater ?? []) requestAnimationFrame(draw);
+  }
+
+  #fillComparison() {
+    const trials = [...this.store.ui.chosen].map((id) => this.store.trials.get(id)).filter(Boolean);
+    const key = trials.map((trial) => `${trial.id}:${trial.state}:${trial.curve.length}`).join();
+    if (this.dialog.open && this.comparisonKey === key && this.dialog.querySelector(".hp-compare")) return;
+    this.comparisonKey = key;
+    const body = comparisonOf(this, trials);
+    this.dialog.replaceChildren(this.#dialogHead(`Compare ${trials.length} trials`, ""), body);
+    for (const draw of body.drawLater) requestAnimationFrame(draw);
+  }
+}
+
+/** The figures above everything. */
+class Tiles {
+  constructor() {
+    this.parts = {};
+    this.element = make("section", { class: "hp-tiles", "aria-label": "the search in figures" });
+    const names = { done: "trials done", running: "running", failed: "failed", pruned: "pruned", best: "best total score", accuracy: "best accuracy", average: "average score", left: "time left" };
+    for (const [name, title] of Object.entries(names)) {
+      const value = make("strong"), note = make("small");
+      this.parts[name] = { value, note };
+      this.element.append(make("div", { class: "hp-figure", "data-figure": name }, make("span", {}, title), value, note));
+    }
+    this.bar = make("div", { class: "hp-fill" });
+    this.track = make("div", { class: "hp-track", role: "progressbar", "aria-valuemin": 0, "aria-label": "trials done" }, this.bar);
+    this.parts.done.note.replaceWith(this.track);
+  }
+
+  #say(name, value, note = "") {
+    say(this.parts[name].value, value);
+    if (name !== "best" && name !== "done") say(this.parts[name].note, note);
+  }
+
+  show({ head, trials }) {
+    const of = (name) => head.counts[name] ?? 0;
+    this.#say("done", `${head.ended} / ${head.wanted}`);
+    this.bar.style.width = `${head.wanted ? (100 * head.ended) / head.wanted : 0}%`;
+    this.track.setAttribute("aria-valuemax", head.wanted);
+    this.track.setAttribute("aria-valuenow", head.ended);
+    this.#say("running", String(of("running")));
+    const infeasible = of("infeasible"), cancelled = of("cancelled");
+    this.#say("failed", String(of("failed")), [infeasible && `${infeasible} infeasible`, cancelled && `${cancelled} cancelled`].filter(Boolean).join(", "));
+    this.#say("pruned", String(of("pruned")));
+    const best = trials.get(head.best);
+    this.#say("best", figure(best?.score));
+    this.#explainScore(head.scoring, best);
+    const top = head.best_accuracy && trials.get(head.best_accuracy.trial);
+    this.#say("accuracy", figure(head.best_accuracy?.value), top ? nameOf(top) : "");
+    this.#say("average", figure(head.average), head.average == null ? "" : "of finished trials");
+    this.#say("left", head.running ? head.left ?? "…" : "–", `${head.elapsed} gone`);
+  }
+
+  /** Say how the score is made: always by the weights that are in force. */
+  #explainScore(scoring, best) {
+    const key = JSON.stringify([scoring, best?.id, best?.score]);
+    if (key === this.key) return;
+    this.key = key;
+    const { note } = this.parts.best, who = best ? `${nameOf(best)}: ` : "";
+    if (scoring.objective === "accuracy") return note.replaceChildren(who, "pure ", link("categorical accuracy", ACCURACY_LINK), " on validation data");
+    const metrics = Object.entries(scoring.metrics).filter(([, weight]) => weight > 0);
+    const rows = metrics.map(([name, weight]) => make("tr", {}, make("td", {}, words(name)), make("td", {}, weight.toFixed(2)), make("td", {}, figure(best?.metrics[name], 2))));
+    const table = make("table", {}, make("thead", {}, make("tr", {}, ...["health metric", "weight", "value"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...rows));
+    const share = scoring.accuracy + scoring.health;
+    const formula = scoring.objective === "pareto"
+      ? "accuracy; trials are compared by accuracy, health and size"
+      : `${(scoring.accuracy / share).toFixed(2)} × accuracy ${figure(best?.accuracy, 3)} + ${(scoring.health / share).toFixed(2)} × health ${figure(best?.health, 3)}`;
+    note.replaceChildren(who, formula, make("details", {}, make("summary", {}, "what health is made of"), table));
+  }
+}
+
+/** The settings as the kernel takes them: weights only where they are not the usual ones. */
+function settingsOf({ draft, model }) {
+  const form = model.get("form"), { weights, ...rest } = draft;
+  const same = (one, other) => Object.keys(one).every((name) => one[name] === other[name]);
+  let named = null;
+  if (draft.objective !== "accuracy") {
+    named = {};
+    if (draft.objective === "health" && !same(weights.parts, form.usual_weights.parts)) Object.assign(named, weights.parts);
+    if (!same(weights.metrics, form.usual_weights.metrics)) Object.assign(named, weights.metrics);
+    if (!Object.keys(named).length) named = null;
+  }
+  return { ...rest, weights: named };
+}
+
+function table(header, rows, attributes = {}) {
+  return make("div", { class: "hp-scroll", tabindex: "0", ...attributes }, make("table", {},
+    make("thead", {}, make("tr", {}, ...header.map((text) => make("th", { scope: "col" }, text)))),
+    make("tbody", {}, ...rows.map((row) => make("tr", {}, ...row.map((cell, at) => (at ? make("td", {}, cell) : make("th", { scope: "row" }, cell))))))));
+}
+
+/** Everything of one trial: what is known here at once, the rest when the kernel has sent it. */
+function detailsOf(view, trial, more) {
+  const { store } = view, facts = [
+    ["score", figure(trial.score)], ["accuracy", figure(trial.accuracy)], ["loss", more ? figure(more.loss) : "…"], ["health", figure(trial.health, 3)],
+    ["best epoch", trial.best_epoch ?? "–"], ["epochs", trial.curve.length], ["weights", count(trial.weights)], ["time", seconds(trial.seconds)], ["from", trial.origin],
+    ["seed", more ? more.seed : "…"],
+  ];
+  const body = make("div", { class: "hp-body", tabindex: "0" });
+  body.append(make("dl", { class: "hp-facts-list" }, ...facts.flatMap(([name, value]) => [make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))])));
+  const reason = more?.reason || trial.reason;
+  if (reason) {
+    body.append(make("h4", {}, trial.state === "failed" ? "Error" : "Reason"), make("pre", { class: "hp-reason" }, reason));
+    if (more?.traceback) body.append(make("details", {}, make("summary", {}, "traceback"), make("pre", {}, more.traceback)));
+  }
+  body.drawLater = [];
+  if (trial.curve.length) {
+    const charts = make("section", { class: "hp-charts" });
+    const accuracy = new Chart({ title: "Accuracy", x: "epoch", y: "accuracy" });
+    charts.append(accuracy.element);
+    const bySets = (at, other) => [
+      { name: "validation", bold: true, values: at }, { name: "training", values: other },
+    ];
+    body.drawLater.push(() => drawCurves(accuracy, Math.floor(accuracy.element.clientWidth), bySets(trial.curve.map(([, v]) => v), trial.curve.map(([t]) => t)), view.dark, ""));
+    if (more) {
+      const loss = new Chart({ title: "Loss", x: "epoch", y: "loss" }), at = (name) => more.epochs.map((row) => row[more.columns.indexOf(name)]);
+      charts.append(loss.element);
+      body.drawLater.push(() => drawCurves(loss, Math.floor(loss.element.clientWidth), bySets(at("val_loss"), at("loss")), view.dark, ""));
+    }
+    body.append(charts);
+  }
+  if (!more) {
+    body.append(make("p", { class: "hp-waiting", role: "status" }, "Asking the kernel for the rest …"));
+    return body;
+  }
+  if (more.epochs.length) {
+    const rows = more.epochs.map((row) => row.map((value, at) => (at === 0 || value == null ? String(value ?? "not finite") : String(Number(value.toPrecision(4))))));
+    body.append(make("details", {}, make("summary", {}, `all ${rows.length} epochs in numbers`), table(more.columns.map(words), rows)));
+  }
+  body.append(make("h4", {}, "Health"));
+  const health = make("div", { class: "hp-health" });
+  if (more.health_html) health.innerHTML = more.health_html; // made by the kernel, which has escaped every value
+  else health.append(make("p", {}, more.no_health));
+  body.append(health);
+  if (more.trained_by) body.append(make("p", { class: "hp-muted" }, `Trained by: ${more.trained_by}.`));
+  body.append(make("h4", {}, "Architecture"), architectureOf(store, trial));
+  body.append(make("h4", {}, "Parameters"), table(["parameter", "value", "searched", "default", "what it does"], more.params));
+  return body;
+}
+
+/** The layers of a trial's model, drawn by the kernel when they are asked for. */
+function architectureOf(store, trial) {
+  const box = make("div", { class: "hp-architecture" }), drawing = store.drawings.get(trial.id);
+  if (drawing?.html) box.innerHTML = drawing.html; // made by the kernel, which has escaped every value
+  else if (drawing?.problem) box.append(make("p", {}, drawing.problem));
+  else if (trial.state !== "finished") box.append(make("p", {}, `There is no model: the trial is ${trial.state}.`));
+  else {
+    const button = make("button", { type: "button" }, "Draw the layers");
+    const note = make("span", { class: "hp-muted", role: "status" }, " Loads the model; the first time TensorFlow takes some seconds.");
+    button.addEventListener("click", () => {
+      button.disabled = true;
+      say(note, " Loading the model …");
+      store.send({ kind: "architecture", id: trial.id });
+    });
+    box.append(button, note);
+  }
+  return box;
+}
+
+/** Two or more trials side by side; rows that differ are marked. */
+function comparisonOf(view, trials) {
+  const { names } = view.store, body = make("div", { class: "hp-body hp-compare", tabindex: "0" });
+  const only = make("input", { type: "checkbox" });
+  const metrics = Object.keys(view.store.head.scoring.metrics);
+  const rows = [
+    ["state", (trial) => `${GLYPHS[trial.state] ?? "?"} ${trial.state}`], ["score", (trial) => figure(trial.score)], ["accuracy", (trial) => figure(trial.accuracy)],
+    ["health", (trial) => figure(trial.health, 3)], ...metrics.map((name) => [words(name), (trial) => figure(trial.metrics[name], 2)]),
+    ["weights", (trial) => count(trial.weights)], ["epochs", (trial) => String(trial.curve.length)], ["time", (trial) => seconds(trial.seconds)],
+    ...names.map((name, at) => [name, (trial) => sayValue(trial.params[at])]),
+  ].map(([name, of]) => [name, trials.map(of)]).filter(([, cells]) => cells.some((cell) => cell !== "" && cell !== "–"));
+  const best = view.store.head.best;
+  const header = ["", ...trials.map((trial) => `${nameOf(trial)}${trial.id === best ? " ★" : ""}`)];
+  const differs = ([, cells]) => new Set(cells).size > 1;
+  const shown = table(header, rows.map(([name, cells]) => [differs([name, cells]) ? `≠ ${name}` : name, ...cells]));
+  [...shown.querySelectorAll("tbody tr")].forEach((row, at) => row.classList.toggle("hp-differs", differs(rows[at])));
+  only.addEventListener("change", () => shown.classList.toggle("hp-only", only.checked));
+  const chart = new Chart({ title: "Validation accuracy", x: "epoch", y: "validation accuracy" });
+  body.append(make("section", { class: "hp-charts" }, chart.element), make("label", { class: "hp-tick" }, only, "only what differs (≠)"), shown);
+  const series = trials.map((trial) => ({ name: nameOf(trial), bold: trial.id === best, values: trial.curve.map(([, v]) => v) }));
+  body.drawLater = [() => drawCurves(chart, Math.floor(chart.element.clientWidth), series.filter((one) => one.values.length), view.dark, "No epoch of these trials has ended.")];
+  return body;
+}
+
+let stores = new Map();
+
+function initialize({ model }) {
+  const { key } = model.get("frame");
+  stores.set(key, new Store(model));
+  return () => stores.delete(key);
+}
+
+function render({ model, el }) {
+  const root = make("div");
+  el.append(root);
+  const view = new DashboardView(stores.get(model.get("frame").key), root);
+  root.hpovizView = view;
+  return () => view.dispose();
+}
+
+export default { initialize, render };

@@ -1,0 +1,335 @@
+"""Dashboard: a search on the screen, to set it up, watch it, steer it, and look at what it has found."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import metadata
+from importlib.resources import files
+from typing import Any
+from urllib.parse import urlsplit
+
+import anywidget
+import traitlets
+
+from hpoviz import search_form
+from hpoviz.config import OptimizationRequest, check_count
+from hpoviz.data.dataset import Dataset
+from hpoviz.errors import ConfigError, HpovizError, StoreError
+from hpoviz.health.weights import Scoring
+from hpoviz.optimizer import Optimizer
+from hpoviz.run_feed import RunFeed
+from hpoviz.search_form import Choices
+from hpoviz.store.run_state import RunState
+from hpoviz.trial import Trial
+from hpoviz.trial_details import trial_details
+
+__all__ = ["Dashboard"]
+
+TITLE = "hpoviz"
+LICENCE = ("MIT licence", "https://opensource.org/license/mit")
+ONCE_SETTINGS = "The settings of a search that has begun stay as they are. Make another one: hpoviz.Dashboard()."
+
+
+def _asset(name: str) -> str:
+    return files("hpoviz.widgets").joinpath(name).read_text(encoding="utf-8")
+
+
+class Dashboard(anywidget.AnyWidget):
+    """A search on the screen: settings, Start and Stop, live figures and curves, every trial with its details.
+
+    ``hpoviz.Dashboard()`` alone is an application: choose data and settings there and press Start; `optimizer` is then
+    the search, as if it had been written in code. An `Optimizer` shows itself in one, as the last line of a cell and
+    when it starts. It may be shown in several cells; all of them show the same.
+
+    What the browser asks for is done on the kernel's thread that handles widgets, or, where it takes longer, on a
+    thread of its own. ``_lock`` guards the feed and its version; changes are sent by the thread that shows the run.
+
+    Parameters
+    ----------
+    optimizer : Optimizer, optional
+        The search; None: it is set up on the screen.
+    title : str
+    logo : str, optional
+        A picture: its web address (https), or a ``data:image/`` URI.
+    footer_links : sequence of (str, str), optional
+        What is written, and the web address (https) that it leads to. None: the licence, and the addresses that the
+        installed package names as its own.
+
+    Raises
+    ------
+    ConfigError
+        Something else as an optimizer, or an address that is not allowed.
+
+    Examples
+    --------
+    >>> dashboard = Dashboard(title="Course 7", footer_links=[("Our pages", "https://example.org")])
+    >>> dashboard.optimizer is None
+    True
+    >>> dashboard.close()
+    """
+
+    _esm = (
+        _asset("elements.js")
+        + _asset("charts.js")
+        + _asset("gallery.js")
+        + _asset("settings_form.js")
+        + _asset("dashboard.js")
+    )
+    _css = _asset("dashboard.css")
+    frame = traitlets.Dict().tag(sync=True)
+    form = traitlets.Dict().tag(sync=True)
+    snapshot = traitlets.Dict().tag(sync=True)
+    notice = traitlets.Unicode("").tag(sync=True)
+
+    def __init__(
+        self,
+        optimizer: Optimizer | None = None,
+        *,
+        title: str = TITLE,
+        logo: str | None = None,
+        footer_links: Sequence[tuple[str, str]] | None = None,
+    ) -> None:
+        if optimizer is not None and not isinstance(optimizer, Optimizer):
+            raise ConfigError(f"optimizer must be an hpoviz.Optimizer (or None). Got {type(optimizer).__name__}.")
+        self._lock = threading.RLock()
+        self._busy = False  # while a search is made ready
+        self._own: Dataset | None = None
+        self._optimizer: Optimizer | None = None
+        if optimizer is None:
+            self._choices = Choices("digits", OptimizationRequest())
+            self._feed = RunFeed(Scoring())
+            self.form = {**search_form.form(self._choices), "begun": False}
+        else:
+            self._watch(optimizer)
+        self._tell_everything()
+        # Last, so that all of it comes with the widget: the browser begins before it hears of later changes.
+        super().__init__(frame=_frame(title, logo, _own_links() if footer_links is None else footer_links))
+        self.on_msg(self._told)
+
+    @property
+    def optimizer(self) -> Optimizer | None:
+        """The search that is shown; None until one was started here."""
+        return self._optimizer
+
+    def refresh(self, state: RunState, *, running: bool) -> None:
+        """Send what has changed, if anything has; the thread that shows the run calls it and holds the state's lock."""
+        with self._lock:
+            phase = "running" if running else self._phase()
+            change = self._feed.change(state, running=running, phase=phase)
+        if change is not None:
+            self.send({"kind": "change", **change})
+
+    def close(self) -> None:
+        """Take the dashboard from the screen; the search goes on."""
+        if self._optimizer is not None:
+            self._optimizer._dashboards.discard(self)
+        self.layout.close()
+        super().close()
+
+    # --- what the browser asks for -----------------------------------------------------------------------------
+
+    def _told(self, _widget: Any, message: Any, _buffers: Any) -> None:
+        if not isinstance(message, Mapping):
+            return
+        actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
+            "hello": self._hello,
+            "choose": self._choose,
+            "start": lambda message: self._in_thread(self._start, message),
+            "more": lambda message: self._in_thread(self._more, message),
+            "stop": self._stop,
+            "details": self._details,
+            "architecture": lambda message: self._in_thread(self._architecture, message),
+        }
+        action = actions.get(str(message.get("kind")))
+        if action is not None:
+            self._try(action, message)
+
+    def _try(self, action: Callable[[Mapping[str, Any]], None], message: Mapping[str, Any]) -> None:
+        """Do it; what goes wrong is said on the screen."""
+        try:
+            action(message)
+        except HpovizError as error:
+            self.notice = str(error)
+        except Exception as error:
+            self.notice = f"That did not work. {type(error).__name__}: {error}"
+            raise
+
+    def _in_thread(self, action: Callable[[Mapping[str, Any]], None], message: Mapping[str, Any]) -> None:
+        threading.Thread(target=self._try, args=(action, message), name="hpoviz-dashboard", daemon=True).start()
+
+    def _hello(self, message: Mapping[str, Any]) -> None:
+        """A copy on a screen begins, or has missed something."""
+        if message.get("version") != self._feed.version:
+            self._tell_everything()
+
+    def _choose(self, message: Mapping[str, Any]) -> None:
+        """Take settings over that change what else can be set."""
+        if self._begun:
+            raise ConfigError(ONCE_SETTINGS)
+        self.notice = ""
+        self._choices = self._chosen(message)
+        self._show_form()
+
+    def _start(self, message: Mapping[str, Any]) -> None:
+        with self._lock:
+            if self._busy:
+                return
+            self._busy = True
+        try:
+            if not self._begun:
+                self.notice = "Getting the data and the search ready …"
+                self._set_up(self._chosen(message))
+            optimizer = self._optimizer
+            assert optimizer is not None  # it was set up
+            optimizer._begin()
+            self.notice = ""
+            self._show_form()
+        finally:
+            self._busy = False
+
+    def _more(self, message: Mapping[str, Any]) -> None:
+        trials = message.get("trials")
+        check_count("more trials", trials, least=1)
+        optimizer = self._running_or_begun()
+        optimizer._begin(int(trials or 0))
+        self.notice = ""
+
+    def _stop(self, message: Mapping[str, Any]) -> None:
+        self._running_or_begun()._stop_soon()
+        self.send({"kind": "stopping"})
+
+    def _details(self, message: Mapping[str, Any]) -> None:
+        optimizer, trial = self._running_or_begun(), self._trial(message)
+        self.send({"kind": "details", **trial_details(trial, optimizer._problem.space)})
+
+    def _architecture(self, message: Mapping[str, Any]) -> None:
+        from hpoviz.architecture.model_visualizer import (
+            ModelVisualizer,
+        )  # imports TensorFlow, which no search needs here
+
+        trial = self._trial(message)
+        answer = {"kind": "architecture", "id": trial.result.trial_id}
+        try:
+            view = ModelVisualizer(trial.model, health=_health(trial))
+            self.send({**answer, "html": view._repr_mimebundle_()["text/html"]})
+        except HpovizError as error:
+            self.send({**answer, "problem": str(error)})
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    @property
+    def _begun(self) -> bool:
+        return self._optimizer is not None and self._optimizer._log is not None
+
+    def _phase(self) -> str:
+        return "not started" if self._optimizer is None else self._optimizer._open_phase()
+
+    def _watch(self, optimizer: Optimizer) -> None:
+        """Show this search from now on."""
+        self._optimizer = optimizer
+        self._own = None if optimizer._by_name else optimizer.data
+        data = optimizer.data.name if optimizer._by_name else optimizer.data
+        self._choices = Choices(data, optimizer.request)
+        self._feed = RunFeed(optimizer.request.scoring)
+        optimizer._dashboards.add(self)
+        self._show_form()
+
+    def _chosen(self, message: Mapping[str, Any]) -> Choices:
+        settings = message.get("settings")
+        if not isinstance(settings, Mapping):
+            raise ConfigError("The settings have not come as an object.")
+        name, request = search_form.request_of(settings, self._choices, space=self._space())
+        if name != search_form.OWN_DATA:
+            return Choices(name, request)
+        if self._own is None:
+            raise ConfigError("There are no data of your own here. Choose a data set.")
+        return Choices(self._own, request)
+
+    def _space(self) -> Any:
+        """The space of the search that is shown, as long as its form is that of its own settings."""
+        optimizer = self._optimizer
+        return None if optimizer is None or self._choices.request is not optimizer.request else optimizer._problem.space
+
+    def _set_up(self, choices: Choices) -> None:
+        if self._optimizer is None:
+            self._watch(Optimizer(choices.data, **choices.request.keywords()))
+        else:
+            self._optimizer._change(choices.data, choices.request)
+            self._feed = RunFeed(choices.request.scoring)
+            self._choices = Choices(choices.data, self._optimizer.request)
+        self._show_form()
+        self._tell_everything()
+
+    def _show_form(self) -> None:
+        self.form = {**search_form.form(self._choices, space=self._space(), own=self._own), "begun": self._begun}
+
+    def _tell_everything(self) -> None:
+        optimizer = self._optimizer
+        if optimizer is None:
+            self._take_snapshot(RunState(), running=False)
+            return
+        with optimizer._reading() as state:
+            self._take_snapshot(state, running=optimizer._is_running())
+
+    def _take_snapshot(self, state: RunState, *, running: bool) -> None:
+        with self._lock:
+            phase = "running" if running else self._phase()
+            self.snapshot = self._feed.snapshot(state, running=running, phase=phase)
+
+    def _running_or_begun(self) -> Optimizer:
+        if self._optimizer is None or self._optimizer._log is None:
+            raise ConfigError("The search has not begun. Press Start.")
+        return self._optimizer
+
+    def _trial(self, message: Mapping[str, Any]) -> Trial:
+        optimizer = self._running_or_begun()
+        with optimizer._reading() as state:
+            result = state.trials.get(message.get("id"))  # type: ignore[arg-type]  # whatever came, it is looked up
+        if result is None or result.number is None:
+            raise ConfigError(f"No trial with id {message.get('id')!r} has ended.")
+        return optimizer._trial(result)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        """Return the widget, and for where widgets are not shown, the same facts as a page."""
+        found = super()._repr_mimebundle_(**options)
+        data, metadata = found if isinstance(found, tuple) else (found, {})
+        if self._optimizer is None or data is None:
+            return found
+        return {**data, "text/html": self._optimizer._repr_html_(), "text/plain": repr(self._optimizer)}, metadata
+
+
+def _health(trial: Trial) -> Any:
+    try:
+        return trial.health
+    except StoreError:
+        return None
+
+
+def _frame(title: str, logo: str | None, links: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    if not isinstance(title, str):
+        raise ConfigError(f"title must be a text. Got {title!r}.")
+    if logo is not None and not (isinstance(logo, str) and (logo.startswith("data:image/") or _is_https(logo))):
+        raise ConfigError(f"logo must be a web address that begins with https://, or a data:image/ URI. Got {logo!r}.")
+    for link in links:
+        if not (isinstance(link, list | tuple) and len(link) == 2 and _is_https(link[1])):
+            raise ConfigError(
+                f"footer_links must be pairs of a text and a web address that begins with https://. Got {link!r}."
+            )
+    return {
+        "key": secrets.token_hex(8),
+        "title": title,
+        "logo": logo,
+        "links": [[str(text), address] for text, address in links],
+    }
+
+
+def _own_links() -> list[tuple[str, str]]:
+    """Return the licence, and what the package's metadata name: its repository, its documentation."""
+    named = [entry.partition(", ") for entry in metadata("hpoviz").get_all("Project-URL") or []]
+    return [LICENCE, *((text, address) for text, _, address in named if _is_https(address))]
+
+
+def _is_https(address: Any) -> bool:
+    return isinstance(address, str) and urlsplit(address).scheme == "https" and bool(urlsplit(address).netloc)
