@@ -120,7 +120,7 @@ class RunFeed:
                 "health": self._scoring.health,
                 "metrics": dict(self._scoring.metrics),
             },
-            "telling": differing_params(state.numbered[-DIFFER_AMONG:])[:MOST_TELLING],
+            "telling": differing_params(trials[-DIFFER_AMONG:])[:MOST_TELLING],
         }
 
     def _row(self, trial: TrialResult) -> dict[str, Any]:

@@ -184,5 +184,5 @@ function drawHistory(chart, width, trials, best, none) {
       x: chart.xAt(star.number), y: chart.yAt(star.score) + 6, "text-anchor": "middle", class: "hp-star",
     }, "★"));
   }
-  chart.end(ended.length ? `● finished  ◆ pruned  ✕ failed  ★ best, line: best so far. ${ended.length} trials have ended.` : none);
+  chart.end(ended.length ? `● finished  ◆ pruned  ✕ failed  ★ best, line: best so far. ${ended.length === 1 ? "1 trial has" : `${ended.length} trials have`} ended.` : none);
 }

@@ -166,7 +166,7 @@ class DashboardView {
     if (dark === this.dark) return;
     this.dark = dark;
     this.root.classList.toggle("hpoviz-dark", dark);
-    this.changed();
+    requestAnimationFrame(() => this.changed()); // while a theme is being changed nothing has a width
   }
 
   // ---- what the kernel says

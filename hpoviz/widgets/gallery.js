@@ -1,6 +1,6 @@
 // The trials as tiles. Only tiles that can be seen are on the page, so that a thousand trials scroll as smoothly as ten.
 
-const TILE = { width: 214, height: 236, gap: 10 };
+const TILE = { width: 214, height: 246, gap: 10 };
 const GLYPHS = { finished: "●", running: "◔", pruned: "◆", failed: "✕", infeasible: "⊘", cancelled: "■" };
 const ORDERS = {
   score: ["best score", (a, b) => descending(a.score, b.score)],
