@@ -124,22 +124,28 @@ def _space_fields(settings: Mapping[str, Any], name: str, choices: Choices, spac
     space = _declared_space(choices) if space is None else space
     if not isinstance(space, SearchSpace):
         return {}
-    wish: dict[str, Any] = dict(choices.request.search_space or {})
-    for parameter, entry in _entries(settings).items():
+    wish = _wish(choices.request)
+    entries = dict(_entries(settings))
+    if "epochs" in settings and EPOCHS in space.parameters:
+        entries[EPOCHS] = {"range": settings["epochs"]}
+    for parameter, entry in entries.items():
         item = space.parameters.get(parameter)
         if item is None:
             raise ConfigError(f"There is no parameter {parameter!r}. Parameters: {', '.join(space.parameters)}.")
-        wish.pop(parameter, None)
-        narrowed = _narrowed(item, entry, _declared(item))
-        if narrowed is not None:
-            wish[parameter] = narrowed
-    epochs: Any = choices.request.epochs
-    if "epochs" in settings and EPOCHS in space.parameters:
-        wish.pop(EPOCHS, None)
-        epochs = _narrowed(space.parameters[EPOCHS], {"range": settings["epochs"]}, _declared(space.parameters[EPOCHS]))
-    elif EPOCHS in wish:
-        epochs = None
+        if entry == _entry(item, space.domains[parameter]):
+            continue  # left as it was
+        wanted = _wanted(item, entry)
+        if choices.request.build_model is None and _domain(item, wanted) == _domain(item):
+            wish.pop(parameter, None)
+        else:
+            wish[parameter] = wanted
+    epochs = wish.pop(EPOCHS) if isinstance(wish.get(EPOCHS), int | tuple) else None
     return {"search_space": wish or None, "epochs": epochs}
+
+
+def _wish(request: OptimizationRequest) -> dict[str, Any]:
+    """Return the user's own search space, epochs included."""
+    return dict(request.search_space or {}) | ({} if request.epochs is None else {EPOCHS: request.epochs})
 
 
 def _entries(settings: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -149,31 +155,30 @@ def _entries(settings: Mapping[str, Any]) -> Mapping[str, Any]:
     return entries
 
 
-def _narrowed(item: Parameter, entry: Any, declared: Domain) -> Any:
-    """Return what `search_space` says for an entry of the form; None where it is all that is declared."""
+def _wanted(item: Parameter, entry: Any) -> Any:
+    """Return what `search_space` says for an entry of the form; the opposite of `_entry`."""
     match entry:
         case {"range": [low, high]}:
-            if [low, high] == _ends(declared):
-                return None
             return low if low == high else (low, high)
         case {"choices": [*places]}:
             values = (*(item.choices or ()), *item.also)
             if not all(isinstance(place, int) and 0 <= place < len(values) for place in places):
                 raise ConfigError(f"{item.name} must be {item.describe_allowed()}. Got places {places!r}.")
-            chosen = [values[place] for place in places]
-            return None if tuple(chosen) == declared.choices else chosen
+            return [values[place] for place in places]
         case {"fixed": value}:
             return value
     raise ConfigError(f"{item.name} must have a range, choices or a fixed value. Got {entry!r}.")
 
 
-def _declared(item: Parameter) -> Domain:
-    return SearchSpace({item.name: dataclasses.replace(item, when=())}).domains[item.name]
+def _domain(item: Parameter, wish: Any = None) -> Domain:
+    """Return where a parameter is searched by its declaration, or by a user's wish."""
+    alone = {item.name: dataclasses.replace(item, when=())}
+    return SearchSpace(alone, None if wish is None else {item.name: wish}).domains[item.name]
 
 
 def _start_domain(request: OptimizationRequest, item: Parameter, domain: Domain) -> Domain:
     """Return what Reset goes back to: what is declared, or for a model of the user's own what he has asked for."""
-    return domain if request.build_model is not None else _declared(item)
+    return domain if request.build_model is not None else _domain(item)
 
 
 def _declared_space(choices: Choices) -> SearchSpace | None:
@@ -182,10 +187,7 @@ def _declared_space(choices: Choices) -> SearchSpace | None:
     if callable(request.search_space) or request.build_model is not None:
         return None
     kind = choices.data.kind if isinstance(choices.data, Dataset) else _kinds()[choices.data]
-    wish = dict(request.search_space or {})
-    if request.epochs is not None:
-        wish[EPOCHS] = request.epochs
-    return SearchSpace(load_family(request.architecture or family_for(kind)).parameters(), wish)
+    return SearchSpace(load_family(request.architecture or family_for(kind)).parameters(), _wish(request))
 
 
 def _same_family(name: str, choices: Choices) -> bool:
@@ -252,7 +254,7 @@ def _ranged(item: Parameter) -> bool:
 
 
 def _entry(item: Parameter, domain: Domain) -> dict[str, Any]:
-    """Return a domain as the form has it; the opposite of `_narrowed`."""
+    """Return a domain as the form has it; the opposite of `_wanted`."""
     values = (*(item.choices or ()), *item.also)
     if _ranged(item):
         return {"range": _ends(domain)}

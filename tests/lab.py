@@ -1,4 +1,4 @@
-"""A real JupyterLab in a real Chromium, for tests and for the pictures in the documentation."""
+"""A real JupyterLab in a real Chromium, and Voila, for tests and for the pictures in the documentation."""
 
 from __future__ import annotations
 
@@ -52,9 +52,7 @@ class Lab:
             path = home / "settings" / place
             path.parent.mkdir(parents=True)
             path.write_text(json.dumps(content))
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self._port = free.getsockname()[1]
+        self._port = free_port()
         self._env = os.environ | {
             "JUPYTERLAB_SETTINGS_DIR": str(home / "settings"),
             "JUPYTER_CONFIG_DIR": str(home / "config"),
@@ -76,7 +74,7 @@ class Lab:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
-        self._wait()
+        wait_for(f"http://127.0.0.1:{self._port}/api", self._server, self.folder / "lab.log")
         self._playwright = sync_playwright().start()
         self.browser: Browser = self._playwright.chromium.launch(executable_path=self._chromium, args=FLAGS)
         return self
@@ -100,17 +98,49 @@ class Lab:
         page.wait_for_function(READY, timeout=LONGEST_MS)
         return found
 
-    def _wait(self) -> None:
-        for _ in range(10 * STARTING_S):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{self._port}/api", timeout=5).close()
-            except (urllib.error.URLError, ConnectionError):
-                if self._server.poll() is not None:
-                    break
-                time.sleep(0.1)
-            else:
-                return
-        raise RuntimeError(f"JupyterLab has not started:\n{(self.folder / 'lab.log').read_text()[-3000:]}")
+
+class Voila:
+    """A notebook as an application, without its code; a context manager that yields its address."""
+
+    def __init__(self, notebook: Path, folder: Path) -> None:
+        self._notebook, self._folder = notebook, folder
+
+    def __enter__(self) -> str:
+        port, self._log = free_port(), (self._folder / "voila.log").open("w")
+        command = [sys.executable, "-m", "voila", str(self._notebook), "--no-browser", f"--port={port}"]
+        env = os.environ | {"IPYTHONDIR": str(self._folder), "PYTHONPATH": str(Path(__file__).parents[1])}
+        self._server = subprocess.Popen(command, env=env, stdout=self._log, stderr=subprocess.STDOUT)
+        address = f"http://localhost:{port}/"
+        wait_for(f"{address}voila/files/none", self._server, self._folder / "voila.log")
+        return address
+
+    def __exit__(self, *_: object) -> None:
+        self._server.terminate()
+        self._server.wait(30)
+        self._log.close()
+
+
+def free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
+def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    """Wait until a server answers, whatever it says."""
+    for _ in range(10 * STARTING_S):
+        try:
+            urllib.request.urlopen(address, timeout=5).close()
+        except urllib.error.HTTPError:
+            return
+        except (urllib.error.URLError, ConnectionError):
+            if server.poll() is not None:
+                break
+            time.sleep(0.1)
+        else:
+            return
+    raise RuntimeError(f"The server has not started:\n{log.read_text()[-3000:]}")
 
 
 class Notebook:

@@ -91,12 +91,13 @@ class Dashboard(anywidget.AnyWidget):
         logo: str | None = None,
         footer_links: Sequence[tuple[str, str]] | None = None,
     ) -> None:
+        self._optimizer: Optimizer | None = None
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise ConfigError(f"optimizer must be an hpoviz.Optimizer (or None). Got {type(optimizer).__name__}.")
+        frame = _frame(title, logo, _own_links() if footer_links is None else footer_links)
         self._lock = threading.RLock()
         self._busy = False  # while a search is made ready
         self._own: Dataset | None = None
-        self._optimizer: Optimizer | None = None
         if optimizer is None:
             self._choices = Choices("digits", OptimizationRequest())
             self._feed = RunFeed(Scoring())
@@ -105,7 +106,7 @@ class Dashboard(anywidget.AnyWidget):
             self._watch(optimizer)
         self._tell_everything()
         # Last, so that all of it comes with the widget: the browser begins before it hears of later changes.
-        super().__init__(frame=_frame(title, logo, _own_links() if footer_links is None else footer_links))
+        super().__init__(frame=frame)
         self.on_msg(self._told)
 
     @property
@@ -284,11 +285,11 @@ class Dashboard(anywidget.AnyWidget):
         return self._optimizer
 
     def _trial(self, message: Mapping[str, Any]) -> Trial:
-        optimizer = self._running_or_begun()
+        optimizer, key = self._running_or_begun(), message.get("id")
         with optimizer._reading() as state:
-            result = state.trials.get(message.get("id"))  # type: ignore[arg-type]  # whatever came, it is looked up
+            result = state.trials.get(key) if type(key) is int else None
         if result is None or result.number is None:
-            raise ConfigError(f"No trial with id {message.get('id')!r} has ended.")
+            raise ConfigError(f"No trial with id {key!r} has ended.")
         return optimizer._trial(result)
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
