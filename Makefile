@@ -1,6 +1,7 @@
 # Every target does its own set-up in .venv; nothing else on the machine is changed.
 #   make demo    tune a CNN on real handwritten digits and show where everything is
 #   make lab     open the notebooks in JupyterLab
+#   make app     the dashboard alone, as an application in the browser
 #   make test    everything that must pass: style, types, tests, notebooks
 #   make check   the same without the slow tests and the notebooks
 # PYTHON=python3.12 chooses another Python (3.11 to 3.13).
@@ -11,13 +12,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 
-.PHONY: demo lab test check style notebooks clean
+.PHONY: demo lab app test check style notebooks clean
 
 demo: $(VENV)/.installed-core
 	@$(BIN)/python -m hpoviz.demo
 
 lab: $(VENV)/.installed-lab
 	$(BIN)/jupyter lab notebooks
+
+app: $(VENV)/.installed-lab
+	$(BIN)/voila notebooks/app.ipynb
 
 test: style
 	$(BIN)/python -m pytest --nbval-lax tests hpoviz notebooks $(PYTEST_FLAGS)

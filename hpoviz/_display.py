@@ -10,11 +10,13 @@ import shutil
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 from hpoviz import _html
+from hpoviz.config import DASHBOARD, HTML, NONE
 from hpoviz.progress import ProgressView, TrialTable, progress_lines, table_lines, trial_line
 from hpoviz.store.run_state import RunState
 
@@ -22,7 +24,6 @@ __all__ = ["ProgressPump", "Watcher", "in_notebook", "make_dashboard"]
 
 LIVE_INTERVAL_S = 0.25
 NOTEBOOK_INTERVAL_S = 0.5
-DASHBOARD, HTML, NONE = "dashboard", "html", "none"  # of OptimizationConfig.display
 
 
 class Screen(Protocol):
@@ -87,6 +88,7 @@ class ProgressPump:
         watchers: Callable[[], Iterable[Watcher]] = tuple,
     ) -> None:
         self._reading, self._running, self._watchers = reading, running, watchers
+        self._failed: list[Watcher] = []
         self._screen = _make_screen(title, told, display, bundle)
         self._shown = threading.Event()
         self._thread = threading.Thread(target=self._pump, name="hpoviz-progress", daemon=True)
@@ -113,8 +115,14 @@ class ProgressPump:
             self._shown.set()
 
     def _tell(self, state: RunState, *, running: bool) -> None:
-        for watcher in list(self._watchers()):
-            watcher.refresh(state, running=running)
+        for watcher in self._watchers():
+            if watcher in self._failed:
+                continue
+            try:
+                watcher.refresh(state, running=running)
+            except Exception:  # the others, and the end of the run, must be shown all the same
+                self._failed.append(watcher)
+                traceback.print_exc()
 
 
 def _make_screen(title: str, told: int, display: str, bundle: Callable[[], dict[str, Any]] | None) -> Screen:

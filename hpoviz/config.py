@@ -13,9 +13,9 @@ from hpoviz.health.metric import LEAST_EPOCHS, METRICS
 from hpoviz.health.weights import OBJECTIVES, PARETO, Scoring, scoring_problems
 from hpoviz.results import BEST, ONE_SE_HEALTHIEST
 
-__all__ = ["OptimizationConfig", "OptimizationRequest", "check_count"]
+__all__ = ["DASHBOARD", "HTML", "NONE", "OptimizationConfig", "OptimizationRequest", "check_count"]
 
-DISPLAYS = ("dashboard", "html", "text", "none")
+DISPLAYS = DASHBOARD, HTML, TEXT, NONE = "dashboard", "html", "text", "none"
 SELECTIONS = (BEST, ONE_SE_HEALTHIEST)
 
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 import inspect
 import os
 import secrets
-import weakref
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hpoviz._display import DASHBOARD, NONE, ProgressPump
+from hpoviz._display import ProgressPump
 from hpoviz.backends.backend import Backend
-from hpoviz.config import OptimizationRequest, check_count
+from hpoviz.config import DASHBOARD, NONE, OptimizationRequest, check_count
 from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError
 from hpoviz.events import TrialPlanned
 from hpoviz.health.weights import PARETO
-from hpoviz.plugins import load_plugin
+from hpoviz.plugins import load_plugin, plugin_names
 from hpoviz.progress import seconds_left
 from hpoviz.results import BASELINE, DEFAULTS, FINISHED, WARM_START, RunStatus
 from hpoviz.run_display import RunDisplay
@@ -37,7 +37,8 @@ __all__ = ["Optimizer"]
 class Optimizer(RunDisplay):
     """Searches the hyperparameters of a Keras classifier; creates nothing on disk before `start` or `run`.
 
-    Not thread-safe: use it from one thread. The search itself runs in a thread of its own.
+    Not thread-safe: use it from one thread. The search itself runs in a thread of its own; dashboards start and stop
+    it from theirs.
 
     Parameters
     ----------
@@ -64,8 +65,7 @@ class Optimizer(RunDisplay):
         request = OptimizationRequest.from_keywords(settings)
         seed = secrets.randbelow(2**31) if request.seed is None else request.seed
         self._set_up(request, data, seed)
-        self._by_name = isinstance(data, str)
-        self._dashboards: weakref.WeakSet[Any] = weakref.WeakSet()
+        self._data_name = data if isinstance(data, str) else None
         self._folder = new_run_dir(self.data.name) if request.run_dir is None else Path(request.run_dir)
         check_run_dir(self._folder)
 
@@ -81,7 +81,8 @@ class Optimizer(RunDisplay):
         """Return an optimizer over a run on disk; see `open_run`."""
         opt = cls.__new__(cls)
         opt._set_up(request, data, record["seed"], record["architecture"])
-        opt._by_name, opt._dashboards = False, weakref.WeakSet()
+        known = plugin_names("hpoviz.datasets")
+        opt._data_name = data.name if data.name in known else None
         opt._folder, opt._log, opt._record, opt._missing = log.store.folder, log, record, missing
         with log.reading() as state:
             opt._wanted = state.wanted or request.trials
@@ -98,6 +99,8 @@ class Optimizer(RunDisplay):
         if request.objective == PARETO and sampler is request.sampler:
             check_sampler(sampler, self._problem.space)
         make_pruner(request.pruner)
+        self._dashboards = []
+        self._beginning = threading.Lock()
         self._log = None  # from the start on, when the run is on disk
         self._record = {}
         self._missing: list[Missing] = []
@@ -234,24 +237,31 @@ class Optimizer(RunDisplay):
     def _begin(self, more_trials: int = 0, *, display: str = NONE) -> None:
         """Start the search; dashboards that are on screen show it, and what `display` names."""
         check_count("more_trials", more_trials, least=0)
-        self._check_ready()
-        if self._log is None:
-            self._create()
-        assert self._log is not None  # it was created or reopened
-        runner = self._study_runner()
-        told = len(self._ended())
-        runner.start(self._wanted + more_trials)
-        self._wanted += more_trials
-        self._pump = ProgressPump(
-            self._log.reading,
-            self._is_running,
-            self._title(),
-            told,
-            display=display,
-            bundle=self._bundle if display == DASHBOARD else None,
-            watchers=lambda: self._dashboards,
-        )
-        self._pump.start()
+        if not self._beginning.acquire(blocking=False):
+            raise ConfigError("This search is being started already.")
+        try:
+            self._check_ready()
+            if self._log is None:
+                self._create()
+            assert self._log is not None  # it was created or reopened
+            runner = self._study_runner()
+            pump = ProgressPump(  # before the search begins: what cannot be shown must not run unseen
+                self._log.reading,
+                self._is_running,
+                self._title(),
+                len(self._ended()),
+                display=display,
+                bundle=self._bundle if display == DASHBOARD else None,
+                watchers=lambda: tuple(self._dashboards),
+            )
+            runner.start(self._wanted + more_trials)
+            self._wanted += more_trials
+            self._pump = pump
+            pump.start()
+        finally:
+            self._beginning.release()
+            for dashboard in tuple(self._dashboards):
+                dashboard.renew()
 
     def _stop_soon(self) -> None:
         """Ask the search to stop, and return at once."""
@@ -260,13 +270,13 @@ class Optimizer(RunDisplay):
 
     def _change(self, data: Dataset | str, request: OptimizationRequest) -> None:
         """Take other settings before anything is on disk; nothing is changed where they cannot work."""
-        if (data == self.data.name if self._by_name else data is self.data) and request == self.request:
+        if (data is self.data or data == self._data_name) and request == self.request:
             return
         changed = Optimizer(data, **request.keywords())
         for step in self._plan:
             changed._add_to_plan(step["origin"], changed._problem.completed(step["params"]), exact=step["exact"])
-        changed._dashboards = self._dashboards
-        self.__dict__.update(changed.__dict__)
+        kept = {"_dashboards": self._dashboards, "_beginning": self._beginning}
+        self.__dict__.update(changed.__dict__ | kept)
 
     def _best_params_of(self, source: Any, top: int) -> list[Mapping[str, Any]]:
         """Return the parameters of the best trials of an earlier run."""

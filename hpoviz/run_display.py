@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import abc
-import weakref
 from typing import Any
 
 from hpoviz import _html
-from hpoviz._display import DASHBOARD, in_notebook, make_dashboard
+from hpoviz._display import in_notebook, make_dashboard
+from hpoviz.config import DASHBOARD
 from hpoviz.health.weights import PARETO
 from hpoviz.progress import ProgressView, TrialTable, duration, seconds_left, size
 from hpoviz.results import RunStatus
@@ -19,7 +19,7 @@ __all__ = ["RunDisplay"]
 class RunDisplay(RunJobs):
     """The part of `hpoviz.Optimizer` that shows the search: as text, as a page, as a dashboard."""
 
-    _dashboards: weakref.WeakSet[Any]
+    _dashboards: list[Any]  # changed in one step, and iterated over in copies: any thread may do so
 
     def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any] | None:
         """Return the dashboard, and a page for where widgets are not shown; None outside of notebooks."""
@@ -27,7 +27,7 @@ class RunDisplay(RunJobs):
 
     def _bundle(self) -> dict[str, Any]:
         """Return what a notebook shows, by MIME type."""
-        shown = next(iter(self._dashboards), None) or make_dashboard(self)
+        shown = next(iter(tuple(self._dashboards)), None) or make_dashboard(self)
         data, _ = shown._repr_mimebundle_()
         return dict(data)
 

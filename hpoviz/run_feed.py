@@ -8,12 +8,13 @@ from typing import Any
 from hpoviz.health.weights import Scoring
 from hpoviz.json_values import json_value
 from hpoviz.progress import differing_params, duration, seconds_left, slot_fraction
-from hpoviz.results import FINISHED, TrialResult
+from hpoviz.results import FINISHED, RUNNING, TrialResult
 from hpoviz.store.run_state import RunState, Slot
 
 __all__ = ["RunFeed"]
 
-LONGEST_REASON = 200
+INTERRUPTED = "interrupted"
+LONGEST_REASON, LONGEST_VALUE = 200, 80  # characters; details have all
 DIFFER_AMONG = 60  # latest trials that are looked at for parameters that differ
 MOST_TELLING = 3
 CUMULATIVE = 20  # first changes that repeat each other, as nobody may be listening yet
@@ -31,7 +32,7 @@ class RunFeed:
     Parameters
     ----------
     scoring : Scoring
-        What the score is made of; it is told with every head.
+        What the score is made of; it is told with every head. May be replaced.
 
     Examples
     --------
@@ -43,7 +44,7 @@ class RunFeed:
     """
 
     def __init__(self, scoring: Scoring) -> None:
-        self._scoring = scoring
+        self.scoring = scoring
         self._version, self._changes = 0, 0
         self._head: dict[str, Any] = {}
         self._names: list[str] = []
@@ -71,7 +72,7 @@ class RunFeed:
         self._base, self._changes, self._since = self._version, 0, {}
         self._known = dict(state.trials)
         self._head = self._head_of(state, running, phase)
-        rows = [self._row(trial) for trial in state.trials.values()]
+        rows = [self._row(trial, _is_cut_off(running, phase)) for trial in state.trials.values()]
         return {"version": self._version, "head": self._head, "names": list(self._names), "trials": rows}
 
     def change(self, state: RunState, *, running: bool, phase: str) -> dict[str, Any] | None:
@@ -87,11 +88,13 @@ class RunFeed:
             self._changes += 1
             self._since |= changed
             before, changed = self._base, self._since
-        rows = [self._row(trial) for trial in changed.values()]
+        rows = [self._row(trial, _is_cut_off(running, phase)) for trial in changed.values()]
         return {"from": before, "to": self._version, "head": head, "names": list(self._names), "trials": rows}
 
     def _head_of(self, state: RunState, running: bool, phase: str) -> dict[str, Any]:
         counts, trials = state.counts, list(state.trials.values())
+        if _is_cut_off(running, phase) and counts["running"]:
+            counts[INTERRUPTED] = counts.pop("running")
         scores = [trial.score for trial in trials if trial.state == FINISHED and trial.score is not None]
         accuracies = [
             (trial.accuracy, -trial.trial_id)
@@ -100,8 +103,8 @@ class RunFeed:
         ]
         top = max(accuracies, default=None)
         left = seconds_left(state) if running else None
-        ended = sum(count for name, count in counts.items() if name not in ("running", "cancelled"))
-        return {
+        ended = sum(count for name, count in counts.items() if name not in ("running", INTERRUPTED, "cancelled"))
+        head = {
             "running": running,
             "begun": state.started is not None,
             "phase": state.finished_reason or phase,
@@ -115,21 +118,23 @@ class RunFeed:
             "left": None if left is None else duration(left),
             "slots": [_slot(index, slot) for index, slot in sorted(state.slots.items())] if running else [],
             "scoring": {
-                "objective": self._scoring.objective,
-                "accuracy": self._scoring.accuracy,
-                "health": self._scoring.health,
-                "metrics": dict(self._scoring.metrics),
+                "objective": self.scoring.objective,
+                "accuracy": self.scoring.accuracy,
+                "health": self.scoring.health,
+                "metrics": dict(self.scoring.metrics),
             },
+            "select": state.select,
             "telling": differing_params(trials[-DIFFER_AMONG:])[:MOST_TELLING],
         }
+        return {name: json_value(value) for name, value in head.items()}
 
-    def _row(self, trial: TrialResult) -> dict[str, Any]:
+    def _row(self, trial: TrialResult, cut_off: bool) -> dict[str, Any]:
         """Return a trial without what only its details show."""
         self._names += [name for name in trial.params if name not in self._names]
         row: dict[str, Any] = {
             "id": trial.trial_id,
             "number": trial.number,
-            "state": trial.state,
+            "state": INTERRUPTED if cut_off and trial.state == RUNNING else trial.state,
             "origin": trial.origin,
             "score": trial.score,
             "accuracy": trial.accuracy,
@@ -164,6 +169,14 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
+def _is_cut_off(running: bool, phase: str) -> bool:
+    """Tell whether trials that have not ended will not go on by themselves."""
+    return not running and phase == INTERRUPTED
+
+
 def _plain(value: Any) -> Any:
-    """Return a parameter as a JSON value of its own kind, or in words."""
-    return value if isinstance(value, str | int | float | bool | type(None)) else str(value)
+    """Return a parameter as a JSON value of its own kind, or in words; long texts are cut."""
+    if isinstance(value, int | float | type(None)):
+        return value
+    text = str(value)
+    return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from hpoviz.config import OptimizationRequest
@@ -11,7 +11,7 @@ from hpoviz.data.catalog import datasets
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError
 from hpoviz.health.metric import EXPLANATIONS
-from hpoviz.health.weights import CLASSIC_WEIGHTS, OBJECTIVES, PARTS
+from hpoviz.health.weights import CLASSIC_WEIGHTS, OBJECTIVES, PARTS, Scoring, scoring_problems
 from hpoviz.json_values import json_value
 from hpoviz.models.model_config import family_for, load_family
 from hpoviz.plugins import plugin_names
@@ -22,23 +22,51 @@ __all__ = ["OWN_DATA", "Choices", "form", "request_of"]
 
 OWN_DATA = ""  # the name of data that were passed as an object
 EPOCHS = "epochs"  # has a field of its own
-TEACHING = ("mnist", "cifar10", "cifar100", "fashion_mnist", "gtsrb", "imdb", "reuters")
+TEACHING = (
+    "mnist",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "gtsrb",
+    "imdb",
+    "reuters",
+)  # in the order of the tutorials
 
 
 @dataclasses.dataclass(frozen=True)
 class Choices:
-    """What is chosen: the data, by name or as an object, and the request."""
+    """What is chosen.
+
+    Attributes
+    ----------
+    data : str or Dataset
+        By its name in the catalogue, or as an object.
+    request : OptimizationRequest
+    own : Dataset, optional
+        Data of the user's own that can be chosen beside the catalogue's.
+    """
 
     data: str | Dataset
     request: OptimizationRequest
+    own: Dataset | None = None
 
     @property
     def data_name(self) -> str:
         """The data's name in the catalogue, or `OWN_DATA`."""
         return self.data if isinstance(self.data, str) else OWN_DATA
 
+    @property
+    def has_own_code(self) -> bool:
+        """Whether a function of the user's says what is searched: then it is not known without asking it."""
+        return self.request.build_model is not None or callable(self.request.search_space)
 
-def form(choices: Choices, *, space: Any = None, own: Dataset | None = None) -> dict[str, Any]:
+    def kinds(self) -> dict[str, str]:
+        """Return the kind, image or text, of all data that can be chosen, by name."""
+        own = {} if self.own is None else {OWN_DATA: self.own.kind}
+        return own | {row["name"]: row["kind"] for row in _usable()}
+
+
+def form(choices: Choices, *, space: Any = None) -> dict[str, Any]:
     """Return the form as JSON values: the fields with what is chosen, what may be chosen, and what it means.
 
     Parameters
@@ -46,8 +74,6 @@ def form(choices: Choices, *, space: Any = None, own: Dataset | None = None) -> 
     choices : Choices
     space : SearchSpace or CustomSpace, optional
         That of a search that exists; None makes the one that the architecture declares.
-    own : Dataset, optional
-        Data of the user's own that can be chosen beside the catalogue's.
 
     Raises
     ------
@@ -57,15 +83,14 @@ def form(choices: Choices, *, space: Any = None, own: Dataset | None = None) -> 
     request = choices.request
     space = _declared_space(choices) if space is None else space
     domains = space.domains if isinstance(space, SearchSpace) else {}
-    epochs = domains.get(EPOCHS)
     return json_value(  # type: ignore[no-any-return]
         {
             "data": choices.data_name,
-            "datasets": _catalogue(own),
+            "datasets": _catalogue(choices),
             "objective": request.objective,
             "objectives": OBJECTIVES,
             "trials": request.trials,
-            "epochs": None if epochs is None else _ends(epochs),
+            "epochs": _ends(domains[EPOCHS]) if EPOCHS in domains else None,
             "workers": request.workers,
             "backend": request.backend if isinstance(request.backend, str) else None,
             "backends": plugin_names("hpoviz.backends"),
@@ -74,11 +99,11 @@ def form(choices: Choices, *, space: Any = None, own: Dataset | None = None) -> 
             "usual_weights": {"parts": PARTS, "metrics": CLASSIC_WEIGHTS},
             "metric_help": EXPLANATIONS,
             "space": [
-                _row(space.parameters[name], domain, _start_domain(request, space.parameters[name], domain))
+                _row(space.parameters[name], domain, _start(request, space.parameters[name], domain))
                 for name, domain in domains.items()
                 if name != EPOCHS
             ],
-            "space_note": "" if domains else "Your own function proposes the parameters.",
+            "space_note": "" if domains else "A function of your own proposes the parameters.",
         }
     )
 
@@ -98,49 +123,101 @@ def request_of(settings: Mapping[str, Any], choices: Choices, *, space: Any = No
     Raises
     ------
     ConfigError
-        With every problem at once.
+        Something that cannot be, in the space with every problem at once.
     """
-    name, request = settings.get("data", choices.data_name), choices.request
-    if not isinstance(name, str):
-        raise ConfigError(f"data must be the name of a data set. Got {name!r}.")
+    request, name = choices.request, _checked_name(settings.get("data", choices.data_name), choices)
     objective = settings.get("objective", request.objective)
     fields: dict[str, Any] = {
         "objective": objective,
         "trials": settings.get("trials", request.trials),
         "workers": settings.get("workers", request.workers),
         "seed": settings.get("seed", request.seed),
-        "weights": None if objective == "accuracy" else settings.get("weights", request.weights),
+        "weights": _chosen_weights(objective, settings.get("weights", request.weights), request),
     }
     if isinstance(request.backend, str):
-        fields["backend"] = settings.get("backend", request.backend)
-    fields |= _space_fields(settings, name, choices, space)
-    return name, dataclasses.replace(request, **fields)
+        fields["backend"] = _checked_backend(settings.get("backend", request.backend))
+    return name, dataclasses.replace(request, **fields, **_space_fields(settings, name, choices, space))
+
+
+def _checked_name(name: Any, choices: Choices) -> str:
+    """Return the name of data that can be chosen, and that the request can be about."""
+    kinds, request = choices.kinds(), choices.request
+    if not isinstance(name, str) or (name not in kinds and name != choices.data_name):
+        raise ConfigError(f"There is no data set {name!r}. Data sets: {', '.join(filter(None, kinds))}.")
+    if name != choices.data_name:
+        if request.build_model is not None:
+            raise ConfigError("A model of your own was made for these data. Make another hpoviz.Optimizer for others.")
+        fitting = load_family(request.architecture).data_kinds if request.architecture else (kinds[name],)
+        if kinds[name] not in fitting:
+            raise ConfigError(
+                f"architecture={request.architecture!r} is for {' and '.join(fitting)} data, and these are "
+                f"{kinds[name]} data. Make another hpoviz.Optimizer for them."
+            )
+    return name
+
+
+def _checked_backend(name: Any) -> str:
+    names = plugin_names("hpoviz.backends")
+    if not isinstance(name, str) or name not in names:
+        raise ConfigError(f"backend must be one of {', '.join(map(repr, names))}. Got {name!r}.")
+    return name
+
+
+def _chosen_weights(objective: Any, weights: Any, request: OptimizationRequest) -> Any:
+    """Return the weights, as they were written before where they mean the same."""
+    if objective == "accuracy":
+        return None
+    if objective == request.objective and not list(scoring_problems(objective, weights)):
+        same = Scoring.of(objective, weights) == request.scoring
+        return request.weights if same else weights
+    return weights
 
 
 def _space_fields(settings: Mapping[str, Any], name: str, choices: Choices, space: Any) -> dict[str, Any]:
-    """Return epochs and search_space: only what is narrower than declared."""
-    if name != choices.data_name and not _same_family(name, choices):
-        return {"search_space": None, "epochs": None}  # other parameters: the form is made anew
+    """Return epochs and search_space where they are to change: only what is narrower than declared."""
+    kinds = choices.kinds()
+    if name != choices.data_name and not choices.has_own_code:
+        before = choices.data.kind if isinstance(choices.data, Dataset) else kinds[choices.data]
+        if choices.request.architecture is None and family_for(before) != family_for(kinds[name]):
+            return {"search_space": None, "epochs": None}  # other parameters: the form is made anew
     space = _declared_space(choices) if space is None else space
     if not isinstance(space, SearchSpace):
         return {}
     wish = _wish(choices.request)
-    entries = dict(_entries(settings))
-    if "epochs" in settings and EPOCHS in space.parameters:
-        entries[EPOCHS] = {"range": settings["epochs"]}
-    for parameter, entry in entries.items():
-        item = space.parameters.get(parameter)
-        if item is None:
-            raise ConfigError(f"There is no parameter {parameter!r}. Parameters: {', '.join(space.parameters)}.")
-        if entry == _entry(item, space.domains[parameter]):
-            continue  # left as it was
-        wanted = _wanted(item, entry)
+    changed = _changed(settings, space)
+    for parameter, wanted in changed.items():
+        item = space.parameters[parameter]
         if choices.request.build_model is None and _domain(item, wanted) == _domain(item):
             wish.pop(parameter, None)
         else:
             wish[parameter] = wanted
+    if not changed:
+        return {}
     epochs = wish.pop(EPOCHS) if isinstance(wish.get(EPOCHS), int | tuple) else None
     return {"search_space": wish or None, "epochs": epochs}
+
+
+def _changed(settings: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
+    """Return what `search_space` is to say of the parameters that were changed; ConfigError with all that is wrong."""
+    entries = settings.get("space") or {}
+    if not isinstance(entries, Mapping):
+        raise ConfigError(f"space must map parameters to ranges or choices. Got {entries!r}.")
+    if "epochs" in settings and EPOCHS in space.parameters:
+        entries = {**entries, EPOCHS: {"range": settings["epochs"]}}
+    found, problems = {}, []
+    for name, entry in entries.items():
+        try:
+            if name not in space.parameters:
+                raise ConfigError(f"There is no parameter {name!r}. Parameters: {', '.join(space.parameters)}.")
+            item = space.parameters[name]
+            if entry != _entry(item, space.domains[name]):
+                found[name] = _wanted(item, entry)
+                _domain(item, found[name])
+        except ConfigError as error:
+            problems.append(str(error))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return found
 
 
 def _wish(request: OptimizationRequest) -> dict[str, Any]:
@@ -148,26 +225,15 @@ def _wish(request: OptimizationRequest) -> dict[str, Any]:
     return dict(request.search_space or {}) | ({} if request.epochs is None else {EPOCHS: request.epochs})
 
 
-def _entries(settings: Mapping[str, Any]) -> Mapping[str, Any]:
-    entries = settings.get("space") or {}
-    if not isinstance(entries, Mapping):
-        raise ConfigError(f"space must map parameters to ranges or choices. Got {entries!r}.")
-    return entries
-
-
 def _wanted(item: Parameter, entry: Any) -> Any:
     """Return what `search_space` says for an entry of the form; the opposite of `_entry`."""
+    values = (*(item.choices or ()), *item.also)
     match entry:
-        case {"range": [low, high]}:
+        case {"range": [int() | float() as low, int() | float() as high]}:
             return low if low == high else (low, high)
-        case {"choices": [*places]}:
-            values = (*(item.choices or ()), *item.also)
-            if not all(isinstance(place, int) and 0 <= place < len(values) for place in places):
-                raise ConfigError(f"{item.name} must be {item.describe_allowed()}. Got places {places!r}.")
+        case {"choices": [*places]} if all(type(place) is int and 0 <= place < len(values) for place in places):
             return [values[place] for place in places]
-        case {"fixed": value}:
-            return value
-    raise ConfigError(f"{item.name} must have a range, choices or a fixed value. Got {entry!r}.")
+    raise ConfigError(f"{item.name} needs two numbers, or places of its choices. Got {entry!r}.")
 
 
 def _domain(item: Parameter, wish: Any = None) -> Domain:
@@ -176,49 +242,37 @@ def _domain(item: Parameter, wish: Any = None) -> Domain:
     return SearchSpace(alone, None if wish is None else {item.name: wish}).domains[item.name]
 
 
-def _start_domain(request: OptimizationRequest, item: Parameter, domain: Domain) -> Domain:
+def _start(request: OptimizationRequest, item: Parameter, domain: Domain) -> Domain:
     """Return what Reset goes back to: what is declared, or for a model of the user's own what he has asked for."""
     return domain if request.build_model is not None else _domain(item)
 
 
 def _declared_space(choices: Choices) -> SearchSpace | None:
     """Return the space of an architecture without the data, which may not be loaded yet."""
-    request = choices.request
-    if callable(request.search_space) or request.build_model is not None:
+    if choices.has_own_code:
         return None
-    kind = choices.data.kind if isinstance(choices.data, Dataset) else _kinds()[choices.data]
-    return SearchSpace(load_family(request.architecture or family_for(kind)).parameters(), _wish(request))
+    kind = choices.data.kind if isinstance(choices.data, Dataset) else choices.kinds()[choices.data]
+    family = load_family(choices.request.architecture or family_for(kind))
+    return SearchSpace(family.parameters(), _wish(choices.request))
 
 
-def _same_family(name: str, choices: Choices) -> bool:
-    if choices.request.build_model is not None or callable(choices.request.search_space):
-        return True
-    kinds = _kinds()
-    if name not in kinds:
-        raise ConfigError(f"There is no data set {name!r}. Data sets: {', '.join(kinds)}.")
-    now = choices.data.kind if isinstance(choices.data, Dataset) else kinds[choices.data]
-    return family_for(now) == family_for(kinds[name])
+def _usable() -> Iterator[dict[str, Any]]:
+    """Yield what the catalogue says of every data set that can be used."""
+    for row in datasets().to_dict("records"):
+        if row["kind"]:
+            yield {str(name): value for name, value in row.items()}
 
 
-def _kinds() -> dict[str, str]:
-    """Return the kind of every data set of the catalogue that can be used."""
-    return {row["name"]: row["kind"] for row in _usable()}
-
-
-def _usable() -> list[dict[str, Any]]:
-    rows = [{str(name): value for name, value in row.items()} for row in datasets().to_dict("records")]
-    return [row for row in rows if isinstance(row.get("kind"), str)]
-
-
-def _catalogue(own: Dataset | None) -> list[dict[str, Any]]:
-    rows = _usable()
+def _catalogue(choices: Choices) -> list[dict[str, Any]]:
+    rows = list(_usable())
     rows.sort(key=lambda row: (row["name"] in TEACHING, TEACHING.index(row["name"]) if row["name"] in TEACHING else 0))
-    if own is None:
+    if choices.own is None:
         return rows
+    own = choices.own
     shape = "×".join(map(str, own.x.shape[1:])) or "texts"
     yours = {"name": OWN_DATA, "title": own.name, "kind": own.kind, "classes": len(own.class_names), "shape": shape}
-    sizes = {"train": len(own.x), "test": len(own.x_test), "good_for": "your own data", "licence": "", "link": ""}
-    return [{**yours, **sizes}, *rows]
+    more = {"train": len(own.x), "test": len(own.x_test), "good_for": "your own data", "licence": "", "link": ""}
+    return [{**yours, **more}, *([] if choices.request.build_model is not None else rows)]
 
 
 def _weights(request: OptimizationRequest) -> dict[str, Any]:
@@ -232,7 +286,7 @@ def _ends(domain: Domain) -> list[float]:
 
 
 def _row(item: Parameter, domain: Domain, start: Domain) -> dict[str, Any]:
-    values, ranged = (*(item.choices or ()), *item.also), _ranged(item)
+    ranged = _ranged(item)
     return {
         "name": item.name,
         "help": item.help,
@@ -242,7 +296,7 @@ def _row(item: Parameter, domain: Domain, start: Domain) -> dict[str, Any]:
         "log": item.log,
         "valid": item.valid,
         "ranged": ranged,
-        "choices": None if ranged else [str(value) for value in values],
+        "choices": None if ranged else [str(value) for value in (*(item.choices or ()), *item.also)],
         "now": _entry(item, domain),
         "start": _entry(item, start),
     }
@@ -254,10 +308,12 @@ def _ranged(item: Parameter) -> bool:
 
 
 def _entry(item: Parameter, domain: Domain) -> dict[str, Any]:
-    """Return a domain as the form has it; the opposite of `_wanted`."""
+    """Return a domain as the form has it: two ends, places of its choices, or a list that is shown and not edited."""
     values = (*(item.choices or ()), *item.also)
     if _ranged(item):
-        return {"range": _ends(domain)}
-    if domain.choices is not None and all(value in values for value in domain.choices):
-        return {"choices": [values.index(value) for value in domain.choices]}
-    return {"fixed": domain.choices[0] if domain.choices else None}
+        listed = domain.choices is not None and len(domain.choices) > 1
+        return {"list": list(domain.choices or ())} if listed else {"range": _ends(domain)}
+    chosen = domain.choices or ()
+    if all(value in values for value in chosen):
+        return {"choices": [values.index(value) for value in chosen]}
+    return {"list": list(chosen)}

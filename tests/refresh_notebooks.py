@@ -34,10 +34,10 @@ def refresh(path: Path) -> None:
 
 
 def slim(bundle: dict[str, object]) -> None:
-    """Leave out what is there in another form too."""
+    """Leave out what is there in another form too, and widgets, whose state is not kept."""
     if "image/svg+xml" in bundle or PLOTLY in bundle:
-        for kind in ("text/html", "application/vnd.jupyter.widget-view+json"):
-            bundle.pop(kind, None)
+        bundle.pop("text/html", None)
+    bundle.pop("application/vnd.jupyter.widget-view+json", None)
 
 
 if __name__ == "__main__":

@@ -113,8 +113,8 @@ def test_other_data_of_the_same_kind_keep_the_space_and_texts_have_their_own():
 
 def test_what_the_form_does_not_show_is_kept(stripes):
     request = OptimizationRequest(max_parameters=9_000, pruner=None, config=hpoviz.OptimizationConfig(retries=0))
-    choices = Choices(stripes, request)
-    shown = form(choices, own=stripes)
+    choices = Choices(stripes, request, stripes)
+    shown = form(choices)
     assert shown["datasets"][0]["title"] == "stripes"
     name, changed = request_of(filled_in(shown, trials=4), choices)
     assert name == ""
@@ -146,8 +146,8 @@ def test_a_model_of_the_users_own(stripes):
         return model
 
     request = OptimizationRequest(build_model=build, search_space={"units": (4, 64), "rate": [0.1, 0.2]})
-    choices, problem = Choices(stripes, request), SearchProblem(request, stripes, 0)
-    shown = form(choices, space=problem.space, own=stripes)
+    choices, problem = Choices(stripes, request, stripes), SearchProblem(request, stripes, 0)
+    shown = form(choices, space=problem.space)
     rows = {row["name"]: row for row in shown["space"]}
     assert rows["units"]["now"] == rows["units"]["start"] == {"range": [4, 64]}
     settings = filled_in(shown, space={"units": {"range": [8, 16]}})
@@ -165,20 +165,28 @@ def test_a_model_of_the_users_own(stripes):
         ({"trials": 2.5}, "trials must be a whole number"),
         ({"workers": 0}, "workers must be a whole number, at least 1"),
         ({"objective": "speed"}, "objective must be one of 'accuracy', 'health', 'pareto'. Got 'speed'."),
-        ({"backend": "cloud"}, "Unknown backend 'cloud'."),
-        ({"epochs": [None, 5]}, "a range of epochs is a tuple of two numbers. Got (None, 5)."),
+        ({"backend": "cloud"}, "backend must be one of 'inline', 'local'. Got 'cloud'."),
+        ({"epochs": [None, 5]}, "epochs needs two numbers, or places of its choices. Got {'range': [None, 5]}."),
         ({"epochs": [9, 5]}, "upside down"),
-        ({"epochs": "many"}, "epochs must have a range"),
+        ({"epochs": "many"}, "epochs needs two numbers"),
         ({"data": "mnits"}, "There is no data set 'mnits'"),
-        ({"data": 7}, "data must be the name of a data set. Got 7."),
+        ({"data": 7}, "There is no data set 7."),
         ({"seed": -1}, "seed must be a whole number"),
         ({"weights": "all", "objective": "health"}, "weights must be a dictionary"),
         ({"space": {"filters": {"range": [32, 8]}}}, "upside down"),
         ({"space": {"filters": {"range": [0, 8]}}}, "filters must be a whole number from 1 to 4096. Got 0."),
         ({"space": {"filters": {"range": [1.5, 8]}}}, "filters must be a whole number"),
-        ({"space": {"filters": 8}}, "filters must have a range, choices or a fixed value. Got 8."),
+        ({"space": {"filters": 8}}, "filters needs two numbers, or places of its choices. Got 8."),
         ({"space": {"activation": {"choices": []}}}, "activation has no choices"),
-        ({"space": {"activation": {"choices": [99]}}}, "Got places [99]"),
+        (
+            {"space": {"activation": {"choices": [99]}}},
+            "activation needs two numbers, or places of its choices. Got {'choices': [99]}.",
+        ),
+        ({"backend": ["local"]}, "backend must be one of"),
+        ({"epochs": [None, None]}, "epochs needs two numbers"),
+        ({"space": {"filters": {"range": [[1], [1]]}}}, "filters needs two numbers"),
+        ({"space": {"filters": {"list": [8, 9]}}}, "filters needs two numbers"),
+        ({"space": {"filters": 8, "l2": 9}}, "l2 needs two numbers"),
         ({"space": {"flavour": {"range": [1, 2]}}}, "There is no parameter 'flavour'"),
     ],
 )
@@ -200,3 +208,37 @@ def test_the_form_is_strict_json_with_explanations():
     assert {row["name"] for row in shown["datasets"]} >= {"digits", "mnist", "gtsrb", "reuters"}
     assert len(shown["metric_help"]) == 6
     assert np.isclose(sum(shown["weights"]["metrics"].values()), 1)
+
+
+def test_own_data_can_be_left_and_chosen_again(stripes):
+    choices = Choices(stripes, OptimizationRequest(), stripes)
+    settings = filled_in(form(choices))
+    name, request = request_of({**settings, "data": "mnist"}, choices)
+    other = Choices(name, request, stripes)
+    assert form(other)["datasets"][0]["title"] == "stripes"
+    assert request_of({**settings, "data": ""}, other)[0] == ""
+
+
+def test_an_architecture_that_was_named_keeps_its_kind_of_data():
+    choices = Choices("digits", OptimizationRequest(architecture="cnn"))
+    settings = filled_in(form(choices))
+    assert request_of({**settings, "data": "mnist"}, choices)[0] == "mnist"
+    with pytest.raises(HpovizError, match="architecture='cnn' is for image data, and these are text data"):
+        request_of({**settings, "data": "imdb"}, choices)
+
+
+def test_lists_of_numbers_are_shown_and_kept():
+    choices = Choices("digits", OptimizationRequest(search_space={"filters": [8, 16, 32], "batch_size": [48, 64]}))
+    shown = form(choices)
+    rows = {row["name"]: row for row in shown["space"]}
+    assert rows["filters"]["now"] == {"list": [8, 16, 32]}
+    assert rows["batch_size"]["now"] == {"list": [48, 64]}
+    assert request_of(filled_in(shown), choices)[1] == choices.request
+    back = request_of(filled_in(shown, space={"filters": rows["filters"]["start"]}), choices)[1]
+    assert back.search_space == {"batch_size": [48, 64]}
+
+
+def test_weights_that_mean_the_same_are_the_same():
+    request = OptimizationRequest(objective="health", weights={"accuracy": 0.7, "health": 0.3})
+    choices = Choices("digits", request)
+    assert request_of(filled_in(form(choices)), choices)[1] == request

@@ -70,7 +70,7 @@ class RunLog(EventLog):
 
     def __init__(self, run: str, store: RunStore, past: Iterable[Event] = ()) -> None:
         self.run, self.store, self.past = run, store, list(past)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # who shows a state may be asked about it on the way
         self._state = RunState(self.past)
         own = [event.sequence for event in self.past if not isinstance(event, TrialEvent)]
         self._sequence = itertools.count(max(own, default=-1) + 1)

@@ -75,6 +75,8 @@ class RunState:
     slots : dict of int to Slot
     wanted : int
         How many trials the run is to have in all.
+    select : str
+        How the best trial is chosen.
     best : TrialResult or None
         The finished trial that is selected, see `selected`.
     finished_reason : str or None
@@ -98,7 +100,7 @@ class RunState:
         self.looks = 0
         self.wanted = 0
         self.best: TrialResult | None = None
-        self._select, self._validation_rows = BEST, 1
+        self.select, self._validation_rows = BEST, 1
         self.started: str | None = None
         self.finished_reason: str | None = None
         self.elapsed_s = 0.0
@@ -141,7 +143,7 @@ class RunState:
     @_apply.register
     def _run_started(self, event: RunStarted) -> None:
         self.wanted, self.started, self.finished_reason = event.trials, event.time, None
-        self._select, self._validation_rows = event.select, event.validation_rows
+        self.select, self._validation_rows = event.select, event.validation_rows
         self.slots = {index: Slot() for index in range(event.slots)}
 
     @_apply.register
@@ -226,7 +228,7 @@ class RunState:
         self.trials[event.trial] = ended
         self._put_slot(event, Slot())
         if ended.state == FINISHED:
-            self.best = selected(self.numbered, self._select, self._validation_rows)
+            self.best = selected(self.numbered, self.select, self._validation_rows)
 
     @_apply.register
     def _test_evaluated(self, event: TestEvaluated) -> None:

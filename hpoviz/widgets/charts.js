@@ -35,18 +35,18 @@ function span(values, least = 0.02) {
 
 /** A figure with axes; what is under the pointer is said below it. */
 class Chart {
-  /** title, x, y: what is written; hint: what is said while nothing is pointed at. */
-  constructor({ title, x, y, height = 220 }) {
-    Object.assign(this, { title, xLabel: x, yLabel: y, height });
+  /** title and x: what is written; level: of the heading. */
+  constructor({ title, x, level = "h4", height = 220 }) {
+    Object.assign(this, { title, xLabel: x, height });
     this.svg = svgMake("svg", { role: "img", height });
     this.said = make("figcaption", { class: "hp-said" });
-    this.element = make("figure", { class: "hp-chart" }, make("h4", {}, title), this.svg, this.said);
+    this.element = make("figure", { class: "hp-chart" }, make(level, {}, title), this.svg, this.said);
     this.svg.addEventListener("pointermove", (event) => this.#point(event));
     this.svg.addEventListener("pointerleave", () => this.#rest());
     this.points = [];
   }
 
-  /** Begin anew: ranges of both axes, `whole` where x counts. Returns whether there is room to draw. */
+  /** Begin anew with the ranges of both axes; x counts. */
   begin(width, [x0, x1], [y0, y1]) {
     this.width = width;
     const { top, right, bottom, left } = MARGIN;
@@ -55,11 +55,12 @@ class Chart {
     this.xAt = (x) => left + ((x - x0) / (x1 - x0 || 1)) * (width - left - right);
     this.yAt = (y) => this.height - bottom - ((y - y0) / (y1 - y0 || 1)) * (this.height - top - bottom);
     const grid = svgMake("g", { class: "hp-grid" });
-    for (const y of ticks(y0, y1, 4)) {
+    const levels = ticks(y0, y1, 4), digits = levels.length > 1 ? Math.max(0, Math.ceil(-Math.log10(levels[1] - levels[0]) + 0.7)) : 3;
+    for (const y of levels) {
       const at = this.yAt(y);
       grid.append(
         svgMake("line", { x1: left, x2: width - right, y1: at, y2: at }),
-        svgMake("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, String(Number(y.toFixed(3)))),
+        svgMake("text", { x: left - 6, y: at + 4, "text-anchor": "end" }, String(Number(y.toFixed(digits)))),
       );
     }
     const whole = ticks(x0, x1, Math.max(2, Math.min(8, Math.floor(width / 70)))).filter(Number.isInteger);
@@ -104,7 +105,7 @@ class Chart {
 }
 
 /**
- * Draw curves over epochs. series: [{ name, values: [number or null], bold, thin }]; every line has a dash and a name of its own.
+ * Draw curves over epochs. series: [{ name, values: [number or null], bold }]; neighbours differ in colour and dash.
  */
 function drawCurves(chart, width, series, dark, none) {
   const all = series.flatMap((one) => one.values.filter((value) => value != null));
@@ -112,10 +113,8 @@ function drawCurves(chart, width, series, dark, none) {
   chart.begin(width, [1, longest], span(all));
   const colours = dark ? LINE_COLOURS_DARK : LINE_COLOURS;
   const names = make("div", { class: "hp-names" });
-  let at = -1;
-  for (const one of series) {
-    if (!one.thin) at += 1;
-    const colour = colours[at % colours.length], dash = one.thin ? "1 3" : DASHES[Math.floor(at / colours.length + at) % DASHES.length];
+  series.forEach((one, at) => {
+    const colour = colours[at % colours.length], dash = DASHES[at % DASHES.length];
     let path = "", pen = "M";
     one.values.forEach((value, index) => {
       if (value == null) return void (pen = "M");
@@ -127,17 +126,17 @@ function drawCurves(chart, width, series, dark, none) {
     const first = one.values.findIndex((value) => value != null);
     if (first >= 0 && one.values.filter((value) => value != null).length === 1) path += "h0.01"; // a dot
     chart.svg.append(svgMake("path", {
-      d: path || "M0 0", stroke: colour, "stroke-width": one.bold ? 3 : one.thin ? 1.4 : 2, "stroke-dasharray": dash, fill: "none",
+      d: path || "M0 0", stroke: colour, "stroke-width": one.bold ? 3 : 2, "stroke-dasharray": dash, fill: "none",
       "stroke-linecap": "round", "stroke-linejoin": "round",
     }));
     const key = svgMake("svg", { width: 26, height: 10, "aria-hidden": "true" }, svgMake("path", {
       d: "M1 5H25", stroke: colour, "stroke-width": one.bold ? 3 : 2, "stroke-dasharray": dash,
     }));
     names.append(make("span", {}, key, one.name));
-  }
+  });
   chart.element.querySelector(".hp-names")?.remove();
   chart.said.before(names);
-  const ends = series.filter((one) => !one.thin && one.values.length).map((one) => {
+  const ends = series.filter((one) => one.values.length).map((one) => {
     const last = one.values.findLast((value) => value != null);
     return `${one.name} ${last == null ? "no number" : last.toFixed(3)}`;
   });

@@ -3,7 +3,7 @@
 const ANSWER_MS = 2500; // a kernel that has not answered by then is busy with a cell
 const MOST_CURVES = 8;
 const ACCURACY_LINK = "https://www.tensorflow.org/api_docs/python/tf/keras/metrics/CategoricalAccuracy";
-const BUSY = "The kernel is busy with a cell and has not heard it yet. To stop at once, interrupt the kernel (■ in the toolbar, or Kernel ▸ Interrupt).";
+const BUSY = "The kernel has not answered yet: it is busy with a cell. To stop at once, interrupt the kernel (■ in the toolbar, or Kernel ▸ Interrupt). If it was restarted, run this cell again.";
 const HELP = {
   data: [
     ["MNIST", "https://keras.io/api/datasets/mnist/", "handwritten digits 0–9"],
@@ -21,9 +21,6 @@ const HELP = {
   ],
 };
 const words = (name) => name.replaceAll("_", " ");
-const say = (element, text) => {
-  if (element.textContent !== text) element.textContent = text;
-};
 const link = (text, address) => make("a", { href: address, target: "_blank", rel: "noopener noreferrer" }, text);
 
 /** The browser's copy of a run. One for each model, whatever number of cells shows it. */
@@ -31,12 +28,13 @@ class Store {
   constructor(model) {
     this.model = model;
     this.views = new Set();
-    this.ui = { order: "score", state: "all", search: "", chosen: new Set(), setup: null, space: false };
+    this.ui = { order: "score", state: "all", search: "", chosen: new Set(), setup: null, space: false, differing: false };
+    this.waiting = new Map(); // what was asked for and not answered, with the timers of patience
     this.details = new Map();
     this.drawings = new Map();
     model.on("change:snapshot", () => (this.#whole(), this.#changed()));
-    model.on("change:form", () => (this.#formed(), this.#each("formed")));
-    model.on("change:notice", () => this.#each("noticed"));
+    model.on("change:form", () => (this.#formed(), this.each("formed")));
+    model.on("change:notice", () => this.each("noticed"));
     model.on("msg:custom", (message) => this.#heard(message));
     this.#whole();
     this.#formed();
@@ -47,17 +45,34 @@ class Store {
     this.model.send(message);
   }
 
+  /** Ask for something that is answered; a kernel that does not answer is spoken of. */
+  ask(kind, content = {}) {
+    if (this.waiting.has(kind)) return;
+    this.waiting.set(kind, setTimeout(() => this.each("noticed", BUSY), ANSWER_MS));
+    this.send({ kind, ...content });
+    this.each("waited");
+  }
+
+  #answered({ to, well }) {
+    clearTimeout(this.waiting.get(to));
+    this.waiting.delete(to);
+    this.stopping = to === "stop" ? well : this.stopping;
+    this.each("noticed");
+    this.each("waited");
+    this.#changed();
+  }
+
   get(name) {
     return this.model.get(name);
   }
 
-  #each(method, ...values) {
+  each(method, ...values) {
     for (const view of this.views) view[method](...values);
   }
 
   #whole() {
     const { version, head, names, trials } = this.get("snapshot");
-    Object.assign(this, { version, head, names, trials: new Map(trials.map((trial) => [trial.id, trial])) });
+    Object.assign(this, { version, head, names, trials: new Map(trials.map((trial) => [trial.id, trial])), missed: false });
   }
 
   #formed() {
@@ -66,27 +81,32 @@ class Store {
 
   #heard(message) {
     if (message.kind === "change") {
-      if (message.from > this.version) return this.send({ kind: "hello", version: this.version });
+      if (message.from > this.version) {
+        if (!this.missed) this.send({ kind: "hello", version: this.version });
+        this.missed = true; // until everything has come
+        return;
+      }
       if (message.to <= this.version) return;
       Object.assign(this, { version: message.to, head: message.head, names: message.names });
       for (const trial of message.trials) this.trials.set(trial.id, trial);
       this.#changed();
     } else if (message.kind === "details") {
       this.details.set(message.id, message);
-      this.#each("detailed", message.id);
+      this.each("detailed", message.id);
     } else if (message.kind === "architecture") {
       this.drawings.set(message.id, message);
-      this.#each("detailed", message.id);
-    } else if (message.kind === "stopping") {
-      this.#each("stopping");
+      this.each("detailed", message.id);
+    } else if (message.kind === "answered") {
+      this.#answered(message);
     }
   }
 
   #changed() {
-    if (this.waiting) return;
-    this.waiting = requestAnimationFrame(() => {
-      this.waiting = null;
-      this.#each("changed");
+    if (this.frame) return;
+    this.frame = requestAnimationFrame(() => {
+      this.frame = null;
+      if (!this.head.running) this.stopping = false;
+      this.each("changed");
     });
   }
 }
@@ -115,15 +135,22 @@ class DashboardView {
     this.formed();
     this.noticed();
     this.changed();
-    const open = store.open;
-    if (open && !open.view.root.isConnected) open.id == null ? this.compare() : this.openDetails(open.id);
+    this.reopen();
     root.dataset.ready = "true";
   }
 
   dispose() {
     this.ended.abort();
-    clearTimeout(this.patience);
     this.store.views.delete(this);
+    if (this.store.open?.view !== this) return;
+    this.store.open.view = null; // the cell is drawn anew: what was open opens there
+    [...this.store.views].at(-1)?.reopen();
+  }
+
+  /** Open what was open in a view that is no more. */
+  reopen() {
+    const { open } = this.store;
+    if (open && !open.view) open.id == null ? this.compare() : this.openDetails(open.id);
   }
 
   // ---- what is there
@@ -139,21 +166,19 @@ class DashboardView {
     this.more = make("span", { class: "hp-more" }, this.moreCount, this.moreButton);
     this.notice = make("div", { class: "hp-notice", role: "alert" });
     this.setup = make("details", { class: "hp-setup" }, make("summary", {}, "Settings"));
-    this.setup.addEventListener("toggle", () => {
-      if (this.begun) this.store.ui.setup = this.setup.open;
-    });
     this.tiles = new Tiles();
     this.slots = make("section", { class: "hp-slots", "aria-label": "what every slot does" });
-    this.curves = new Chart({ title: "Learning curves (validation accuracy)", x: "epoch", y: "validation accuracy" });
-    this.history = new Chart({ title: "Optimisation history (score)", x: "trial", y: "score" });
+    this.curves = new Chart({ title: "Learning curves (validation accuracy)", x: "epoch", level: "h3" });
+    this.history = new Chart({ title: "Optimisation history (score)", x: "trial", level: "h3" });
     const get = () => this.store;
     this.gallery = new Gallery({ get, ui: this.store.ui, open: (id) => this.openDetails(id), compare: () => this.compare() });
     this.live = make("div", { class: "hp-live" }, this.tiles.element, this.slots,
       make("section", { class: "hp-charts" }, this.curves.element, this.history.element), this.gallery.element);
     this.dialog = make("dialog", { class: "hp-dialog", "aria-labelledby": `hp-title-${this.uid}` });
-    this.dialog.addEventListener("click", (event) => this.#outside(event));
+    for (const type of ["pointerdown", "click"]) this.dialog.addEventListener(type, (event) => this.#outside(event));
     this.dialog.addEventListener("close", () => this.#closed());
-    this.help = make("div", { class: "hp-help", popover: "auto", role: "note" });
+    this.help = make("div", { class: "hp-help", popover: "auto", role: "note", tabindex: "-1" });
+    this.help.addEventListener("toggle", ({ newState }) => this.explained?.setAttribute("aria-expanded", newState === "open"));
     const links = frame.links.map(([text, address]) => link(text, address));
     this.root.replaceChildren(
       make("header", { class: "hp-top" }, logo, make("h2", {}, frame.title), this.phase, make("span", { class: "hp-space" }), this.start, this.stop, this.more),
@@ -173,49 +198,50 @@ class DashboardView {
 
   changed() {
     const { store } = this, { head } = store;
-    this.begun = head.begun;
-    say(this.phase, this.stopAsked && head.running ? "stopping …" : head.phase);
+    say(this.phase, store.stopping && head.running ? "stopping …" : head.phase);
     this.phase.dataset.running = head.running;
-    if (!head.running) this.stopAsked = false;
     this.start.hidden = head.running || (head.begun && head.ended >= head.wanted);
     say(this.start, head.begun ? "▶ Go on" : "▶ Start");
     this.stop.hidden = !head.running;
-    this.stop.disabled = Boolean(this.stopAsked);
     this.more.hidden = head.running || !head.begun;
     this.live.hidden = !head.begun;
-    if (head.begun && this.hadBegun !== true) this.setup.open = store.ui.setup ?? false;
-    if (!head.begun) this.setup.open = true;
     if (this.hadBegun !== head.begun) {
       this.hadBegun = head.begun;
-      this.formed();
+      this.setup.open = !head.begun; // while there is nothing to see, or when asked for
+      this.waited();
     }
     if (!head.begun) return;
     this.tiles.show(store);
     this.#showSlots();
     this.#showCharts();
     this.gallery.render();
-    if (this.store.open?.view === this && this.store.open.id == null) this.#fillComparison();
+    if (store.open?.view === this && store.open.id == null) this.#fillComparison();
   }
 
-  noticed(text = this.store.get("notice")) {
+  /** Buttons and fields wait for what was asked for. */
+  waited() {
+    const { waiting, stopping, head } = this.store, beginning = waiting.has("start") || waiting.has("more");
+    this.start.disabled = beginning || waiting.has("choose");
+    this.moreButton.disabled = beginning;
+    this.stop.disabled = waiting.has("stop") || Boolean(stopping);
+    const fixed = head.begun || beginning || waiting.has("choose");
+    for (const control of this.setup.querySelectorAll(":is(input, select, button):not(.hp-q)")) control.disabled = fixed || control.dataset.fixed === "true";
+    this.setup.setAttribute("aria-busy", waiting.has("choose"));
+  }
+
+  noticed(text = this.store.get("notice").text) {
     this.notice.hidden = !text;
     this.notice.replaceChildren(make("span", {}, text), make("button", {
-      type: "button", "aria-label": "dismiss", onclick: () => this.noticed(""),
+      type: "button", "aria-label": "dismiss", onclick: () => (this.noticed(""), this.store.send({ kind: "dismiss" })),
     }, "×"));
-    if (this.begunBy && text) this.start.disabled = false;
   }
 
   formed() {
     const focus = this.setup.contains(document.activeElement) ? document.activeElement.dataset.field : null;
     this.setup.querySelector(".hp-form")?.remove();
     this.setup.append(makeForm(this));
+    this.waited();
     if (focus) this.setup.querySelector(`[data-field="${CSS.escape(focus)}"]`)?.focus();
-    this.start.disabled = false;
-  }
-
-  stopping() {
-    clearTimeout(this.patience);
-    if (this.notice.textContent.startsWith(BUSY)) this.noticed("");
   }
 
   detailed(id) {
@@ -225,35 +251,35 @@ class DashboardView {
   // ---- what people ask for
 
   #start() {
-    this.noticed("");
-    this.start.disabled = true;
-    this.store.send({ kind: "start", settings: settingsOf(this.store) });
+    this.store.ask("start", { settings: settingsOf(this.store) });
   }
 
   #stop() {
-    this.stopAsked = true;
-    this.changed();
-    this.store.send({ kind: "stop" });
-    this.patience = setTimeout(() => this.store.head.running && this.noticed(BUSY), ANSWER_MS);
+    this.store.ask("stop");
   }
 
   #more() {
-    this.store.send({ kind: "more", trials: Math.round(Number(this.moreCount.value)) });
+    this.store.ask("more", { trials: Math.round(Number(this.moreCount.value)) });
   }
 
   /** Explain something: opaque, above everything, inside the window, closed by Esc or by pressing elsewhere. */
   explain(button, title, ...content) {
     this.help.replaceChildren(make("h4", {}, title), ...content);
+    this.explained?.setAttribute("aria-expanded", "false");
+    this.explained = button;
     this.help.showPopover();
+    this.help.focus({ preventScroll: true });
     const { left, bottom, top } = button.getBoundingClientRect(), { offsetWidth, offsetHeight } = this.help;
     const below = bottom + 6 + offsetHeight <= innerHeight;
     this.help.style.left = `${Math.max(8, Math.min(left - 10, innerWidth - offsetWidth - 8))}px`;
     this.help.style.top = `${Math.max(8, below ? bottom + 6 : Math.min(top - 6 - offsetHeight, innerHeight - offsetHeight - 8))}px`;
   }
 
-  helpButton(title, make_content) {
-    const button = make("button", { type: "button", class: "hp-q", "aria-label": `help: ${title}` }, "?");
-    button.addEventListener("click", () => this.explain(button, title, ...make_content()));
+  helpButton(title, content) {
+    const button = make("button", { type: "button", class: "hp-q", "aria-label": `help: ${title}`, "aria-expanded": "false" }, "?");
+    let open = false; // before this press, which closes it
+    button.addEventListener("pointerdown", () => (open = this.explained === button && this.help.matches(":popover-open")));
+    button.addEventListener("click", () => (open ? (open = false) : this.explain(button, title, ...content())));
     return button;
   }
 
@@ -262,13 +288,22 @@ class DashboardView {
     store.open = { view: this, id };
     this.#fillDetails(id);
     if (!this.dialog.open) this.dialog.showModal();
-    this.dialog.scrollTop = 0;
-    if (!store.details.has(id)) {
-      store.send({ kind: "details", id });
-      setTimeout(() => {
-        if (store.open?.id === id && !store.details.has(id)) say(this.dialog.querySelector(".hp-waiting"), "The kernel is busy with a cell. The rest comes when it has ended.");
-      }, ANSWER_MS);
-    }
+    if (!store.details.get(id)?.params) this.#askFor("details", id);
+  }
+
+  /** Ask for something that the dialog shows; a kernel that is busy is spoken of there. */
+  #askFor(kind, id) {
+    this.store.send({ kind, id });
+    setTimeout(() => {
+      const waits = this.store.open?.id === id && this.dialog.querySelector(`.hp-waiting[data-for="${kind}"]`);
+      if (waits && kind === "details") say(waits, "The kernel is busy with a cell. The rest comes when it has ended.");
+    }, ANSWER_MS);
+  }
+
+  draw(id) {
+    this.store.drawings.set(id, { waiting: true });
+    this.detailed(id);
+    this.#askFor("architecture", id);
   }
 
   compare() {
@@ -277,14 +312,17 @@ class DashboardView {
     if (!this.dialog.open) this.dialog.showModal();
   }
 
+  /** Close when it was pressed and let go outside: selecting text may end there. */
   #outside(event) {
-    if (event.target !== this.dialog) return;
     const { left, right, top, bottom } = this.dialog.getBoundingClientRect();
-    if (event.clientX < left || event.clientX > right || event.clientY < top || event.clientY > bottom) this.dialog.close();
+    const outside = event.target === this.dialog && (event.clientX < left || event.clientX > right || event.clientY < top || event.clientY > bottom);
+    if (event.type === "pointerdown") this.pressedOutside = outside;
+    else if (outside && this.pressedOutside) this.dialog.close();
   }
 
   #closed() {
     if (this.store.open?.view === this) this.store.open = null;
+    this.filled = null;
     this.dialog.replaceChildren();
   }
 
@@ -348,21 +386,29 @@ class DashboardView {
   #fillDetails(id) {
     const trial = this.store.trials.get(id), best = this.store.head.best === id;
     const head = this.#dialogHead(`${nameOf(trial)}${best ? " ★ best" : ""}`, `${GLYPHS[trial.state] ?? "?"} ${trial.state}`);
-    const more = this.store.details.get(id);
-    const body = detailsOf(this, trial, more);
-    const top = this.dialog.querySelector(".hp-body")?.scrollTop ?? 0;
-    this.dialog.replaceChildren(head, body);
-    body.scrollTop = top;
-    for (const draw of body.drawLater ?? []) requestAnimationFrame(draw);
+    this.#fill(`details ${id}`, head, detailsOf(this, trial, this.store.details.get(id)));
   }
 
   #fillComparison() {
     const trials = [...this.store.ui.chosen].map((id) => this.store.trials.get(id)).filter(Boolean);
-    const key = trials.map((trial) => `${trial.id}:${trial.state}:${trial.curve.length}`).join();
-    if (this.dialog.open && this.comparisonKey === key && this.dialog.querySelector(".hp-compare")) return;
-    this.comparisonKey = key;
-    const body = comparisonOf(this, trials);
-    this.dialog.replaceChildren(this.#dialogHead(`Compare ${trials.length} trials`, ""), body);
+    const key = trials.map((trial) => `${trial.id}:${trial.state}`).join(), length = trials.reduce((sum, trial) => sum + trial.curve.length, 0);
+    const old = this.dialog.open && this.comparison?.key === key && this.dialog.contains(this.comparison.body);
+    if (!old) {
+      this.comparison = { key, body: comparisonOf(this, trials) };
+      this.#fill("comparison", this.#dialogHead(`Compare ${trials.length} trials`, ""), this.comparison.body);
+    } else if (length !== this.comparison.length) this.comparison.body.drawLater[0]();
+    this.comparison.length = length;
+  }
+
+  /** Put a body into the dialog; the same thing anew keeps its head, which may have the focus, and its place. */
+  #fill(what, head, body) {
+    const before = this.dialog.querySelector(".hp-body");
+    if (before && this.filled === what) {
+      const top = before.scrollTop;
+      before.replaceWith(body);
+      body.scrollTop = top;
+    } else this.dialog.replaceChildren(head, body);
+    this.filled = what;
     for (const draw of body.drawLater) requestAnimationFrame(draw);
   }
 }
@@ -400,7 +446,7 @@ class Tiles {
     this.#say("pruned", String(of("pruned")));
     const best = trials.get(head.best);
     this.#say("best", figure(best?.score));
-    this.#explainScore(head.scoring, best);
+    this.#explainScore(head, best);
     const top = head.best_accuracy && trials.get(head.best_accuracy.trial);
     this.#say("accuracy", figure(head.best_accuracy?.value), top ? nameOf(top) : "");
     this.#say("average", figure(head.average), head.average == null ? "" : "of finished trials");
@@ -408,20 +454,21 @@ class Tiles {
   }
 
   /** Say how the score is made: always by the weights that are in force. */
-  #explainScore(scoring, best) {
-    const key = JSON.stringify([scoring, best?.id, best?.score]);
+  #explainScore({ scoring, select }, best) {
+    const key = JSON.stringify([scoring, select, best?.id, best?.score]);
     if (key === this.key) return;
     this.key = key;
-    const { note } = this.parts.best, who = best ? `${nameOf(best)}: ` : "";
+    const chosen = select === "best" ? "" : " (the healthiest within a standard error of the highest)";
+    const { note } = this.parts.best, who = best ? `${nameOf(best)}${chosen}: ` : "";
     if (scoring.objective === "accuracy") return note.replaceChildren(who, "pure ", link("categorical accuracy", ACCURACY_LINK), " on validation data");
-    const metrics = Object.entries(scoring.metrics).filter(([, weight]) => weight > 0);
-    const rows = metrics.map(([name, weight]) => make("tr", {}, make("td", {}, words(name)), make("td", {}, weight.toFixed(2)), make("td", {}, figure(best?.metrics[name], 2))));
+    const rows = Object.entries(scoring.metrics).map(([name, weight]) => make("tr", {}, make("td", {}, words(name)), make("td", {}, weight.toFixed(2)), make("td", {}, figure(best?.metrics[name], 2))));
     const table = make("table", {}, make("thead", {}, make("tr", {}, ...["health metric", "weight", "value"].map((text) => make("th", { scope: "col" }, text)))), make("tbody", {}, ...rows));
     const share = scoring.accuracy + scoring.health;
     const formula = scoring.objective === "pareto"
       ? "accuracy; trials are compared by accuracy, health and size"
       : `${(scoring.accuracy / share).toFixed(2)} × accuracy ${figure(best?.accuracy, 3)} + ${(scoring.health / share).toFixed(2)} × health ${figure(best?.health, 3)}`;
-    note.replaceChildren(who, formula, make("details", {}, make("summary", {}, "what health is made of"), table));
+    const open = note.querySelector("details")?.open ?? false;
+    note.replaceChildren(who, formula, make("details", { open }, make("summary", {}, "what health is made of"), table));
   }
 }
 
@@ -448,35 +495,35 @@ function table(header, rows, attributes = {}) {
 /** Everything of one trial: what is known here at once, the rest when the kernel has sent it. */
 function detailsOf(view, trial, more) {
   const { store } = view, facts = [
-    ["score", figure(trial.score)], ["accuracy", figure(trial.accuracy)], ["loss", more ? figure(more.loss) : "…"], ["health", figure(trial.health, 3)],
+    ["score", figure(trial.score)], ["accuracy", figure(trial.accuracy)], ["loss", more?.params ? figure(more.loss) : "…"], ["health", figure(trial.health, 3)],
     ["best epoch", trial.best_epoch ?? "–"], ["epochs", trial.curve.length], ["weights", count(trial.weights)], ["time", seconds(trial.seconds)], ["from", trial.origin],
-    ["seed", more ? more.seed : "…"],
+    ["seed", more?.params ? more.seed : "…"],
   ];
   const body = make("div", { class: "hp-body", tabindex: "0" });
+  body.drawLater = [];
   body.append(make("dl", { class: "hp-facts-list" }, ...facts.flatMap(([name, value]) => [make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))])));
   const reason = more?.reason || trial.reason;
   if (reason) {
     body.append(make("h4", {}, trial.state === "failed" ? "Error" : "Reason"), make("pre", { class: "hp-reason" }, reason));
     if (more?.traceback) body.append(make("details", {}, make("summary", {}, "traceback"), make("pre", {}, more.traceback)));
   }
-  body.drawLater = [];
   if (trial.curve.length) {
     const charts = make("section", { class: "hp-charts" });
-    const accuracy = new Chart({ title: "Accuracy", x: "epoch", y: "accuracy" });
+    const accuracy = new Chart({ title: "Accuracy", x: "epoch" });
     charts.append(accuracy.element);
     const bySets = (at, other) => [
       { name: "validation", bold: true, values: at }, { name: "training", values: other },
     ];
     body.drawLater.push(() => drawCurves(accuracy, Math.floor(accuracy.element.clientWidth), bySets(trial.curve.map(([, v]) => v), trial.curve.map(([t]) => t)), view.dark, ""));
-    if (more) {
-      const loss = new Chart({ title: "Loss", x: "epoch", y: "loss" }), at = (name) => more.epochs.map((row) => row[more.columns.indexOf(name)]);
+    if (more?.params) {
+      const loss = new Chart({ title: "Loss", x: "epoch" }), at = (name) => more.epochs.map((row) => row[more.columns.indexOf(name)]);
       charts.append(loss.element);
       body.drawLater.push(() => drawCurves(loss, Math.floor(loss.element.clientWidth), bySets(at("val_loss"), at("loss")), view.dark, ""));
     }
     body.append(charts);
   }
-  if (!more) {
-    body.append(make("p", { class: "hp-waiting", role: "status" }, "Asking the kernel for the rest …"));
+  if (!more?.params) {
+    body.append(make("p", { class: "hp-waiting", "data-for": "details", role: "status" }, more?.problem ?? "Asking the kernel for the rest …"));
     return body;
   }
   if (more.epochs.length) {
@@ -489,55 +536,60 @@ function detailsOf(view, trial, more) {
   else health.append(make("p", {}, more.no_health));
   body.append(health);
   if (more.trained_by) body.append(make("p", { class: "hp-muted" }, `Trained by: ${more.trained_by}.`));
-  body.append(make("h4", {}, "Architecture"), architectureOf(store, trial));
+  body.append(make("h4", {}, "Architecture"), architectureOf(view, trial));
   body.append(make("h4", {}, "Parameters"), table(["parameter", "value", "searched", "default", "what it does"], more.params));
   return body;
 }
 
 /** The layers of a trial's model, drawn by the kernel when they are asked for. */
-function architectureOf(store, trial) {
-  const box = make("div", { class: "hp-architecture" }), drawing = store.drawings.get(trial.id);
-  if (drawing?.html) box.innerHTML = drawing.html; // made by the kernel, which has escaped every value
-  else if (drawing?.problem) box.append(make("p", {}, drawing.problem));
-  else if (trial.state !== "finished") box.append(make("p", {}, `There is no model: the trial is ${trial.state}.`));
-  else {
-    const button = make("button", { type: "button" }, "Draw the layers");
-    const note = make("span", { class: "hp-muted", role: "status" }, " Loads the model; the first time TensorFlow takes some seconds.");
-    button.addEventListener("click", () => {
-      button.disabled = true;
-      say(note, " Loading the model …");
-      store.send({ kind: "architecture", id: trial.id });
-    });
-    box.append(button, note);
+function architectureOf(view, trial) {
+  const box = make("div", { class: "hp-architecture" }), drawing = view.store.drawings.get(trial.id);
+  if (drawing?.html) {
+    box.innerHTML = drawing.html; // made by the kernel, which has escaped every value
+    return box;
   }
+  if (trial.state !== "finished") {
+    box.append(make("p", {}, `There is no model: the trial is ${trial.state}.`));
+    return box;
+  }
+  if (drawing?.problem) box.append(make("p", {}, drawing.problem));
+  const said = drawing?.waiting ? " Loading the model …" : " Loads the model; the first time TensorFlow takes some seconds.";
+  box.append(
+    make("button", { type: "button", disabled: Boolean(drawing?.waiting), onclick: () => view.draw(trial.id) }, "Draw the layers"),
+    make("span", { class: "hp-muted", role: "status" }, said),
+  );
   return box;
 }
 
 /** Two or more trials side by side; rows that differ are marked. */
 function comparisonOf(view, trials) {
   const { names } = view.store, body = make("div", { class: "hp-body hp-compare", tabindex: "0" });
-  const only = make("input", { type: "checkbox" });
+  const { ui } = view.store, only = make("input", { type: "checkbox", checked: ui.differing });
   const metrics = Object.keys(view.store.head.scoring.metrics);
   const rows = [
     ["state", (trial) => `${GLYPHS[trial.state] ?? "?"} ${trial.state}`], ["score", (trial) => figure(trial.score)], ["accuracy", (trial) => figure(trial.accuracy)],
     ["health", (trial) => figure(trial.health, 3)], ...metrics.map((name) => [words(name), (trial) => figure(trial.metrics[name], 2)]),
     ["weights", (trial) => count(trial.weights)], ["epochs", (trial) => String(trial.curve.length)], ["time", (trial) => seconds(trial.seconds)],
-    ...names.map((name, at) => [name, (trial) => sayValue(trial.params[at])]),
-  ].map(([name, of]) => [name, trials.map(of)]).filter(([, cells]) => cells.some((cell) => cell !== "" && cell !== "–"));
+    ...names.map((name, at) => [name, (trial) => sayValue(trial.params[at]), (trial) => trial.params[at]]),
+  ].map(([name, of, raw]) => [name, trials.map(of), trials.map(raw ?? of)]).filter(([, cells]) => cells.some((cell) => cell !== "" && cell !== "–"));
   const best = view.store.head.best;
   const header = ["", ...trials.map((trial) => `${nameOf(trial)}${trial.id === best ? " ★" : ""}`)];
-  const differs = ([, cells]) => new Set(cells).size > 1;
-  const shown = table(header, rows.map(([name, cells]) => [differs([name, cells]) ? `≠ ${name}` : name, ...cells]));
+  const differs = ([, , raw]) => new Set(raw).size > 1;
+  const shown = table(header, rows.map((row) => [differs(row) ? `≠ ${row[0]}` : row[0], ...row[1]]));
   [...shown.querySelectorAll("tbody tr")].forEach((row, at) => row.classList.toggle("hp-differs", differs(rows[at])));
-  only.addEventListener("change", () => shown.classList.toggle("hp-only", only.checked));
-  const chart = new Chart({ title: "Validation accuracy", x: "epoch", y: "validation accuracy" });
+  only.addEventListener("change", () => shown.classList.toggle("hp-only", (ui.differing = only.checked)));
+  shown.classList.toggle("hp-only", ui.differing);
+  const chart = new Chart({ title: "Validation accuracy", x: "epoch" });
   body.append(make("section", { class: "hp-charts" }, chart.element), make("label", { class: "hp-tick" }, only, "only what differs (≠)"), shown);
-  const series = trials.map((trial) => ({ name: nameOf(trial), bold: trial.id === best, values: trial.curve.map(([, v]) => v) }));
-  body.drawLater = [() => drawCurves(chart, Math.floor(chart.element.clientWidth), series.filter((one) => one.values.length), view.dark, "No epoch of these trials has ended.")];
+  body.drawLater = [() => {
+    const now = trials.map(({ id }) => view.store.trials.get(id)).filter((trial) => trial.curve.length);
+    const series = now.map((trial) => ({ name: nameOf(trial), bold: trial.id === best, values: trial.curve.map(([, validation]) => validation) }));
+    drawCurves(chart, Math.floor(chart.element.clientWidth), series, view.dark, "No epoch of these trials has ended.");
+  }];
   return body;
 }
 
-let stores = new Map();
+const stores = new Map();
 
 function initialize({ model }) {
   const { key } = model.get("frame");
@@ -547,10 +599,19 @@ function initialize({ model }) {
 
 function render({ model, el }) {
   const root = make("div");
+  let view, ended = false;
+  const attach = () => {
+    if (ended) return;
+    if (!root.isConnected) return void requestAnimationFrame(attach); // a dialog opens on the page only
+    view = new DashboardView(stores.get(model.get("frame").key), root);
+    root.hpovizView = view;
+  };
   el.append(root);
-  const view = new DashboardView(stores.get(model.get("frame").key), root);
-  root.hpovizView = view;
-  return () => view.dispose();
+  attach();
+  return () => {
+    ended = true;
+    view?.dispose();
+  };
 }
 
 export default { initialize, render };

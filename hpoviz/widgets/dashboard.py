@@ -13,11 +13,11 @@ from urllib.parse import urlsplit
 import anywidget
 import traitlets
 
-from hpoviz import search_form
+from hpoviz import _html, search_form
 from hpoviz.config import OptimizationRequest, check_count
-from hpoviz.data.dataset import Dataset
 from hpoviz.errors import ConfigError, HpovizError, StoreError
 from hpoviz.health.weights import Scoring
+from hpoviz.json_values import json_value
 from hpoviz.optimizer import Optimizer
 from hpoviz.run_feed import RunFeed
 from hpoviz.search_form import Choices
@@ -29,6 +29,9 @@ __all__ = ["Dashboard"]
 
 TITLE = "hpoviz"
 LICENCE = ("MIT licence", "https://opensource.org/license/mit")
+NO_WIDGETS = (
+    "The dashboard is to be seen in a running notebook: JupyterLab, Notebook 7, Colab, VS Code, or Voila (make app)."
+)
 ONCE_SETTINGS = "The settings of a search that has begun stay as they are. Make another one: hpoviz.Dashboard()."
 
 
@@ -43,8 +46,9 @@ class Dashboard(anywidget.AnyWidget):
     the search, as if it had been written in code. An `Optimizer` shows itself in one, as the last line of a cell and
     when it starts. It may be shown in several cells; all of them show the same.
 
-    What the browser asks for is done on the kernel's thread that handles widgets, or, where it takes longer, on a
-    thread of its own. ``_lock`` guards the feed and its version; changes are sent by the thread that shows the run.
+    What the browser asks for is done on the thread on which the kernel handles such messages (beside a running cell,
+    where JupyterLab and ipykernel can do that), or, where it takes longer, on a thread of its own. ``_lock`` guards the
+    feed and its version; changes are sent by the thread that shows the run.
 
     Parameters
     ----------
@@ -81,7 +85,7 @@ class Dashboard(anywidget.AnyWidget):
     frame = traitlets.Dict().tag(sync=True)
     form = traitlets.Dict().tag(sync=True)
     snapshot = traitlets.Dict().tag(sync=True)
-    notice = traitlets.Unicode("").tag(sync=True)
+    notice: Any = traitlets.Dict({"text": "", "count": 0}).tag(sync=True)
 
     def __init__(
         self,
@@ -92,19 +96,17 @@ class Dashboard(anywidget.AnyWidget):
         footer_links: Sequence[tuple[str, str]] | None = None,
     ) -> None:
         self._optimizer: Optimizer | None = None
+        self._closed = False
         if optimizer is not None and not isinstance(optimizer, Optimizer):
             raise ConfigError(f"optimizer must be an hpoviz.Optimizer (or None). Got {type(optimizer).__name__}.")
         frame = _frame(title, logo, _own_links() if footer_links is None else footer_links)
         self._lock = threading.RLock()
-        self._busy = False  # while a search is made ready
-        self._own: Dataset | None = None
-        if optimizer is None:
-            self._choices = Choices("digits", OptimizationRequest())
-            self._feed = RunFeed(Scoring())
-            self.form = {**search_form.form(self._choices), "begun": False}
-        else:
+        self._busy = threading.Lock()  # held while a search is made ready
+        self._choices = Choices("digits", OptimizationRequest())
+        self._feed = RunFeed(Scoring())
+        if optimizer is not None:
             self._watch(optimizer)
-        self._tell_everything()
+        self.renew()
         # Last, so that all of it comes with the widget: the browser begins before it hears of later changes.
         super().__init__(frame=frame)
         self.on_msg(self._told)
@@ -116,17 +118,35 @@ class Dashboard(anywidget.AnyWidget):
 
     def refresh(self, state: RunState, *, running: bool) -> None:
         """Send what has changed, if anything has; the thread that shows the run calls it and holds the state's lock."""
+        if not running:  # the end stays in the widget's own state, for a page that is opened later
+            self._take_snapshot(state, running=False)
+            return
         with self._lock:
-            phase = "running" if running else self._phase()
-            change = self._feed.change(state, running=running, phase=phase)
+            change = self._feed.change(state, running=True, phase="running")
         if change is not None:
             self.send({"kind": "change", **change})
 
+    def renew(self) -> None:
+        """Show everything anew: the settings of the search have changed, or it has begun."""
+        optimizer = self._optimizer
+        if optimizer is not None:
+            self._choices = self._choices_of(optimizer)
+            self._feed.scoring = optimizer.request.scoring
+        self._show_form()
+        self._tell_everything()
+
+    def set_state(self, sync_data: Any) -> None:
+        """Take nothing over from a browser but what it asks for in messages."""
+
     def close(self) -> None:
         """Take the dashboard from the screen; the search goes on."""
-        if self._optimizer is not None:
-            self._optimizer._dashboards.discard(self)
-        self.layout.close()
+        if self._closed:
+            return
+        self._closed = True
+        if self._optimizer is not None and self in self._optimizer._dashboards:
+            self._optimizer._dashboards.remove(self)
+        if self.comm is not None:
+            self.layout.close()
         super().close()
 
     # --- what the browser asks for -----------------------------------------------------------------------------
@@ -134,31 +154,52 @@ class Dashboard(anywidget.AnyWidget):
     def _told(self, _widget: Any, message: Any, _buffers: Any) -> None:
         if not isinstance(message, Mapping):
             return
-        actions: dict[str, Callable[[Mapping[str, Any]], None]] = {
-            "hello": self._hello,
-            "choose": self._choose,
-            "start": lambda message: self._in_thread(self._start, message),
-            "more": lambda message: self._in_thread(self._more, message),
-            "stop": self._stop,
-            "details": self._details,
-            "architecture": lambda message: self._in_thread(self._architecture, message),
+        actions: dict[str, tuple[Callable[[Mapping[str, Any]], None], bool]] = {  # and whether it takes a while
+            "hello": (self._hello, False),
+            "dismiss": (lambda message: self._say(""), False),
+            "choose": (self._choose, False),
+            "start": (self._start, True),
+            "more": (self._more, True),
+            "stop": (self._stop, False),
+            "details": (self._details, False),
+            "architecture": (self._architecture, True),
         }
-        action = actions.get(str(message.get("kind")))
-        if action is not None:
-            self._try(action, message)
+        kind = str(message.get("kind"))
+        if kind not in actions:
+            return
+        action, long = actions[kind]
+        if long:
+            thread = threading.Thread(
+                target=self._do, args=(kind, action, message), name="hpoviz-dashboard", daemon=True
+            )
+            thread.start()
+        else:
+            self._do(kind, action, message)
 
-    def _try(self, action: Callable[[Mapping[str, Any]], None], message: Mapping[str, Any]) -> None:
-        """Do it; what goes wrong is said on the screen."""
+    def _do(self, kind: str, action: Callable[[Mapping[str, Any]], None], message: Mapping[str, Any]) -> None:
+        """Do it, and tell the browser that it was done; what goes wrong is said on the screen."""
+        problem = ""
         try:
             action(message)
         except HpovizError as error:
-            self.notice = str(error)
+            problem = str(error)
         except Exception as error:
-            self.notice = f"That did not work. {type(error).__name__}: {error}"
+            problem = f"That did not work. {type(error).__name__}: {error}"
             raise
+        finally:
+            if kind in ("details", "architecture"):  # these have a place of their own
+                if problem:
+                    self.send({"kind": kind, "id": json_value(message.get("id")), "problem": problem})
+            else:
+                if problem:
+                    self._say(problem)
+                if kind != "hello":
+                    self.send({"kind": "answered", "to": kind, "well": not problem})
 
-    def _in_thread(self, action: Callable[[Mapping[str, Any]], None], message: Mapping[str, Any]) -> None:
-        threading.Thread(target=self._try, args=(action, message), name="hpoviz-dashboard", daemon=True).start()
+    def _say(self, text: str) -> None:
+        """Say something on the screen, or nothing more."""
+        if text or self.notice["text"]:
+            self.notice = {"text": text, "count": self.notice["count"] + 1}  # the same text is news too
 
     def _hello(self, message: Mapping[str, Any]) -> None:
         """A copy on a screen begins, or has missed something."""
@@ -169,37 +210,31 @@ class Dashboard(anywidget.AnyWidget):
         """Take settings over that change what else can be set."""
         if self._begun:
             raise ConfigError(ONCE_SETTINGS)
-        self.notice = ""
         self._choices = self._chosen(message)
+        self._say("")
         self._show_form()
 
     def _start(self, message: Mapping[str, Any]) -> None:
-        with self._lock:
-            if self._busy:
-                return
-            self._busy = True
+        if not self._busy.acquire(blocking=False):
+            raise ConfigError("This search is being started already.")
         try:
             if not self._begun:
-                self.notice = "Getting the data and the search ready …"
+                self._say("Getting the data and the search ready …")
                 self._set_up(self._chosen(message))
-            optimizer = self._optimizer
-            assert optimizer is not None  # it was set up
-            optimizer._begin()
-            self.notice = ""
-            self._show_form()
+            assert self._optimizer is not None  # it was set up
+            self._optimizer._begin()
+            self._say("")
         finally:
-            self._busy = False
+            self._busy.release()
 
     def _more(self, message: Mapping[str, Any]) -> None:
-        trials = message.get("trials")
+        optimizer, trials = self._running_or_begun(), message.get("trials")
         check_count("more trials", trials, least=1)
-        optimizer = self._running_or_begun()
         optimizer._begin(int(trials or 0))
-        self.notice = ""
+        self._say("")
 
     def _stop(self, message: Mapping[str, Any]) -> None:
         self._running_or_begun()._stop_soon()
-        self.send({"kind": "stopping"})
 
     def _details(self, message: Mapping[str, Any]) -> None:
         optimizer, trial = self._running_or_begun(), self._trial(message)
@@ -211,12 +246,8 @@ class Dashboard(anywidget.AnyWidget):
         )  # imports TensorFlow, which no search needs here
 
         trial = self._trial(message)
-        answer = {"kind": "architecture", "id": trial.result.trial_id}
-        try:
-            view = ModelVisualizer(trial.model, health=_health(trial))
-            self.send({**answer, "html": view._repr_mimebundle_()["text/html"]})
-        except HpovizError as error:
-            self.send({**answer, "problem": str(error)})
+        view = ModelVisualizer(trial.model, health=_health(trial))
+        self.send({"kind": "architecture", "id": trial.result.trial_id, "html": view._repr_mimebundle_()["text/html"]})
 
     # --- parts -------------------------------------------------------------------------------------------------
 
@@ -225,46 +256,45 @@ class Dashboard(anywidget.AnyWidget):
         return self._optimizer is not None and self._optimizer._log is not None
 
     def _phase(self) -> str:
-        return "not started" if self._optimizer is None else self._optimizer._open_phase()
+        phase = "not started" if self._optimizer is None else self._optimizer._open_phase()
+        return f"{phase}, as it was when it was opened here" if phase.startswith("written by") else phase
 
     def _watch(self, optimizer: Optimizer) -> None:
         """Show this search from now on."""
         self._optimizer = optimizer
-        self._own = None if optimizer._by_name else optimizer.data
-        data = optimizer.data.name if optimizer._by_name else optimizer.data
-        self._choices = Choices(data, optimizer.request)
-        self._feed = RunFeed(optimizer.request.scoring)
-        optimizer._dashboards.add(self)
-        self._show_form()
+        if not self._closed:
+            optimizer._dashboards.append(self)
+
+    def _choices_of(self, optimizer: Optimizer) -> Choices:
+        """Return what an optimizer was made with."""
+        name = optimizer._data_name
+        if name is not None and name in Choices("", optimizer.request).kinds():
+            return Choices(name, optimizer.request, self._choices.own)
+        return Choices(optimizer.data, optimizer.request, optimizer.data)
 
     def _chosen(self, message: Mapping[str, Any]) -> Choices:
         settings = message.get("settings")
         if not isinstance(settings, Mapping):
             raise ConfigError("The settings have not come as an object.")
         name, request = search_form.request_of(settings, self._choices, space=self._space())
-        if name != search_form.OWN_DATA:
-            return Choices(name, request)
-        if self._own is None:
-            raise ConfigError("There are no data of your own here. Choose a data set.")
-        return Choices(self._own, request)
+        own = self._choices.own
+        return Choices(own if name == search_form.OWN_DATA and own is not None else name, request, own)
 
     def _space(self) -> Any:
         """The space of the search that is shown, as long as its form is that of its own settings."""
-        optimizer = self._optimizer
-        return None if optimizer is None or self._choices.request is not optimizer.request else optimizer._problem.space
+        optimizer, request = self._optimizer, self._choices.request
+        same = optimizer is not None and (request is optimizer.request or request.build_model is not None)
+        return optimizer._problem.space if same and optimizer is not None else None
 
     def _set_up(self, choices: Choices) -> None:
         if self._optimizer is None:
             self._watch(Optimizer(choices.data, **choices.request.keywords()))
         else:
             self._optimizer._change(choices.data, choices.request)
-            self._feed = RunFeed(choices.request.scoring)
-            self._choices = Choices(choices.data, self._optimizer.request)
-        self._show_form()
-        self._tell_everything()
 
     def _show_form(self) -> None:
-        self.form = {**search_form.form(self._choices, space=self._space(), own=self._own), "begun": self._begun}
+        facts = [] if self._optimizer is None else [list(fact) for fact in self._optimizer._facts()]
+        self.form = {**search_form.form(self._choices, space=self._space()), "begun": self._begun, "facts": facts}
 
     def _tell_everything(self) -> None:
         optimizer = self._optimizer
@@ -296,9 +326,10 @@ class Dashboard(anywidget.AnyWidget):
         """Return the widget, and for where widgets are not shown, the same facts as a page."""
         found = super()._repr_mimebundle_(**options)
         data, metadata = found if isinstance(found, tuple) else (found, {})
-        if self._optimizer is None or data is None:
+        if data is None:
             return found
-        return {**data, "text/html": self._optimizer._repr_html_(), "text/plain": repr(self._optimizer)}, metadata
+        page = _html.page(_html.paragraph(NO_WIDGETS)) if self._optimizer is None else self._optimizer._repr_html_()
+        return {**data, "text/html": page, "text/plain": repr(self._optimizer or self)}, metadata
 
 
 def _health(trial: Trial) -> Any:
@@ -313,6 +344,8 @@ def _frame(title: str, logo: str | None, links: Sequence[tuple[str, str]]) -> di
         raise ConfigError(f"title must be a text. Got {title!r}.")
     if logo is not None and not (isinstance(logo, str) and (logo.startswith("data:image/") or _is_https(logo))):
         raise ConfigError(f"logo must be a web address that begins with https://, or a data:image/ URI. Got {logo!r}.")
+    if not isinstance(links, list | tuple):
+        raise ConfigError(f"footer_links must be a list of pairs of a text and a web address. Got {links!r}.")
     for link in links:
         if not (isinstance(link, list | tuple) and len(link) == 2 and _is_https(link[1])):
             raise ConfigError(
@@ -333,4 +366,7 @@ def _own_links() -> list[tuple[str, str]]:
 
 
 def _is_https(address: Any) -> bool:
-    return isinstance(address, str) and urlsplit(address).scheme == "https" and bool(urlsplit(address).netloc)
+    try:
+        return isinstance(address, str) and urlsplit(address).scheme == "https" and bool(urlsplit(address).netloc)
+    except ValueError:  # as for "https://["
+        return False

@@ -26,3 +26,8 @@ function isDark(element) {
   }
   return matchMedia("(prefers-color-scheme: dark)").matches;
 }
+
+/** Set a text where it is another one: what stays the same is not announced again. */
+function say(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}

@@ -1,7 +1,7 @@
 // The trials as tiles. Only tiles that can be seen are on the page, so that a thousand trials scroll as smoothly as ten.
 
 const TILE = { width: 214, height: 246, gap: 10 };
-const GLYPHS = { finished: "●", running: "◔", pruned: "◆", failed: "✕", infeasible: "⊘", cancelled: "■" };
+const GLYPHS = { finished: "●", running: "◔", pruned: "◆", failed: "✕", infeasible: "⊘", cancelled: "■", interrupted: "▣" };
 const ORDERS = {
   score: ["best score", (a, b) => descending(a.score, b.score)],
   newest: ["newest", (a, b) => descending(a.number ?? Infinity, b.number ?? Infinity) || b.id - a.id],
@@ -24,9 +24,9 @@ const figure = (value, digits = 4) => (value == null ? "–" : value.toFixed(dig
 const count = (value) => (value == null ? "–" : value.toLocaleString("en-US"));
 const seconds = (value) => (value == null ? "–" : value < 100 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
 
-/** Say a parameter: yes or no, three digits of a fraction. */
+/** Say a parameter as Python does, with three digits of a fraction. */
 function sayValue(value) {
-  if (value === true || value === false) return value ? "yes" : "no";
+  if (value === true || value === false) return value ? "True" : "False";
   if (typeof value === "number" && !Number.isInteger(value)) return String(Number(value.toPrecision(3)));
   return value == null ? "" : String(value);
 }
@@ -79,11 +79,11 @@ class Gallery {
     this.head = head;
     this.names = names;
     const chosen = [...ui.chosen].filter((id) => trials.has(id)).length;
-    this.#say(this.compareButton, `Compare${chosen ? ` ${chosen}` : ""}`);
+    say(this.compareButton, `Compare${chosen ? ` ${chosen}` : ""}`);
     this.compareButton.disabled = chosen < 2;
     this.compareButton.title = chosen < 2 ? "Tick two or more trials to compare them." : "";
     this.clearButton.hidden = !chosen;
-    this.#say(this.shown, trials.size ? `${found.length} of ${trials.size}` : "");
+    say(this.shown, trials.size ? `${found.length} of ${trials.size}` : "");
     this.#place();
   }
 
@@ -113,25 +113,28 @@ class Gallery {
     this.view.classList.toggle("hp-empty", !this.list.length);
     const first = Math.max(0, Math.floor(this.view.scrollTop / down) - 1) * columns;
     const end = Math.min(this.list.length, (Math.ceil((this.view.scrollTop + (this.view.clientHeight || 480)) / down) + 1) * columns);
-    const wanted = new Set();
-    for (let at = first; at < end; at += 1) {
-      const trial = this.list[at];
-      wanted.add(trial.id);
-      let tile = this.tiles.get(trial.id);
-      if (!tile) {
-        tile = this.#makeTile(trial.id);
-        this.tiles.set(trial.id, tile);
-      }
-      this.#fill(tile, trial, at);
-      tile.element.style.width = `${across}px`;
-      tile.element.style.transform = `translate(${(at % columns) * (across + TILE.gap)}px, ${Math.floor(at / columns) * down}px)`;
-      if (!tile.element.isConnected) this.sheet.append(tile.element);
-    }
+    const places = [];
+    for (let at = first; at < end; at += 1) places.push(at);
+    const held = this.list.findIndex(({ id }) => this.tiles.get(id)?.element.contains(document.activeElement));
+    if (held >= 0 && (held < first || held >= end)) places.push(held); // what has the focus stays
+    const wanted = new Set(places.map((at) => this.list[at].id));
     for (const [id, tile] of this.tiles) {
-      if (!wanted.has(id) && !tile.element.contains(document.activeElement)) {
+      if (!wanted.has(id)) {
         tile.element.remove();
         this.tiles.delete(id);
       }
+    }
+    let before = null;
+    for (const at of places.sort((a, b) => a - b)) {
+      const trial = this.list[at];
+      if (!this.tiles.has(trial.id)) this.tiles.set(trial.id, this.#makeTile(trial.id));
+      const tile = this.tiles.get(trial.id), { element } = tile;
+      this.#fill(tile, trial, at);
+      element.style.width = `${across}px`;
+      element.style.transform = `translate(${(at % columns) * (across + TILE.gap)}px, ${Math.floor(at / columns) * down}px)`;
+      const next = before ? before.nextElementSibling : this.sheet.firstElementChild; // read in the order that is seen
+      if (next !== element && !(element.isConnected && element.contains(document.activeElement))) this.sheet.insertBefore(element, next);
+      before = element;
     }
   }
 
@@ -164,19 +167,20 @@ class Gallery {
     Object.assign(tile, { trial, best, telling: String(this.head.telling) });
     tile.element.dataset.state = trial.state;
     tile.element.classList.toggle("hp-best", best);
-    this.#say(tile.title, nameOf(trial));
-    this.#say(tile.badge, best ? "★ best" : trial.origin === "search" ? "" : trial.origin);
+    say(tile.title, nameOf(trial));
+    say(tile.badge, best ? "★ best" : trial.origin === "search" ? "" : trial.origin);
     tile.tick.setAttribute("aria-label", `compare ${nameOf(trial)}`);
-    this.#say(tile.state, `${GLYPHS[trial.state] ?? "?"} ${trial.state}`);
+    say(tile.state, `${GLYPHS[trial.state] ?? "?"} ${trial.state}`);
     const last = trial.curve.findLast(([, validation]) => validation != null)?.[1];
-    this.#say(tile.score, figure(trial.score ?? (trial.state === "running" ? last : null)));
+    say(tile.score, figure(trial.score ?? (trial.state === "running" ? last : null)));
     const health = trial.health == null ? "" : ` · health ${figure(trial.health, 2)}`;
-    this.#say(tile.facts, trial.accuracy == null ? (trial.curve.length ? `after ${trial.curve.length} epochs` : " ") : `accuracy ${figure(trial.accuracy, 3)}${health}`);
+    say(tile.facts, trial.accuracy == null ? (trial.curve.length ? `after ${trial.curve.length} epochs` : " ") : `accuracy ${figure(trial.accuracy, 3)}${health}`);
     this.#sparkle(tile, trial);
     const telling = this.head.telling.map((name) => [name, trial.params[this.names.indexOf(name)]]).filter(([, value]) => value != null);
     tile.params.replaceChildren(...telling.flatMap(([name, value]) => [make("dt", { title: name }, name.replaceAll("_", " ")), make("dd", { title: sayValue(value) }, sayValue(value))]));
-    tile.params.hidden = Boolean(trial.reason && trial.state === "failed");
-    this.#say(tile.note, trial.state === "failed" || trial.state === "infeasible" ? trial.reason : "");
+    const wrong = trial.state === "failed" || trial.state === "infeasible";
+    tile.params.hidden = wrong && Boolean(trial.reason);
+    say(tile.note, wrong ? trial.reason : "");
     tile.button.disabled = trial.number == null;
     tile.button.title = trial.number == null ? "Details are there when the trial has ended." : "";
     tile.button.setAttribute("aria-label", `View details of ${nameOf(trial)}`);
@@ -189,9 +193,5 @@ class Gallery {
     const low = Math.min(...values), high = Math.max(...values, low + 1e-6);
     const path = values.map((value, at) => `${((at / (values.length - 1)) * 98 + 1).toFixed(1)} ${(22 - ((value - low) / (high - low)) * 20).toFixed(1)}`);
     tile.line.setAttribute("d", `M${path.join("L")}`);
-  }
-
-  #say(element, text) {
-    if (element.textContent !== text) element.textContent = text;
   }
 }

@@ -5,11 +5,12 @@ function makeForm(view) {
   const { store } = view, form = store.get("form"), { draft } = store;
   const element = make("div", { class: "hp-form" });
   if (form.begun || store.head.begun) element.append(make("p", { class: "hp-muted" }, "The search has begun with these settings; they stay as they are."));
-  const fields = make("fieldset", { disabled: Boolean(form.begun || store.head.begun) });
+  const fields = make("div", { class: "hp-fieldset" });
   fields.append(make("div", { class: "hp-fields" }, ...mainFields(view, form, draft)), dataFacts(form, draft));
   if (draft.objective !== "accuracy") fields.append(weightFields(view, form, draft));
   fields.append(spaceFields(view, form, draft));
   element.append(fields);
+  if (form.facts.length) element.append(make("details", {}, make("summary", {}, "All settings of this search"), table(["setting", "value"], form.facts)));
   return element;
 }
 
@@ -19,14 +20,14 @@ function field(name, control, help) {
   return make("div", { class: "hp-field" }, help, make("label", {}, make("span", {}, name), control));
 }
 
-function numberInput({ value, least, most, step, empty, onvalue, label }) {
-  const input = make("input", { type: "number", min: least, max: most, step: step ?? "any", value, placeholder: empty, "aria-label": label });
+function numberInput({ value, least, most, step, empty, onvalue, label, field: name }) {
+  const input = make("input", { type: "number", min: least, max: most, step: step ?? "any", value, placeholder: empty, "aria-label": label, "data-field": name });
   input.addEventListener("change", () => onvalue(input.value === "" ? null : Number(input.value)));
   return input;
 }
 
 function mainFields(view, form, draft) {
-  const { store } = view, choose = () => store.send({ kind: "choose", settings: settingsOf(store) });
+  const { store } = view, choose = () => store.ask("choose", { settings: settingsOf(store) });
   const data = make("select", {}, ...form.datasets.map((row) => make("option", { value: row.name, selected: row.name === draft.data }, row.title ? `${row.title} (yours)` : row.name)));
   data.addEventListener("change", () => ((draft.data = data.value), choose()));
   const dataHelp = view.helpButton("data sets", () => [
@@ -34,19 +35,19 @@ function mainFields(view, form, draft) {
     make("p", {}, "digits and docstrings are embedded and start at once; the others are downloaded the first time."),
   ]);
   const objective = make("select", {}, ...form.objectives.map((name) => make("option", { value: name, selected: name === draft.objective }, name)));
-  objective.addEventListener("change", () => ((draft.objective = objective.value), view.formed()));
+  objective.addEventListener("change", () => ((draft.objective = objective.value), store.each("formed")));
   const objectiveHelp = view.helpButton("model health vs accuracy", () => HELP.objective.map((text) => make("p", {}, text)));
   const trials = numberInput({ value: draft.trials, least: 1, step: 1, onvalue: (value) => (draft.trials = value) });
   const shown = [field("data set", data, dataHelp), field("objective", objective, objectiveHelp), field("trials", trials)];
   if (draft.epochs) {
     const [low, high] = [0, 1].map((at) => numberInput({
-      value: draft.epochs[at], least: 1, step: 1, label: at ? "most epochs" : "least epochs",
+      value: draft.epochs[at], least: 1, step: 1, label: at ? "most epochs" : "least epochs", field: `epochs ${at}`,
       onvalue: (value) => (draft.epochs = draft.epochs.map((old, place) => (place === at ? value : old))),
     }));
     shown.push(field("epochs, from – to", make("span", { class: "hp-pair", "data-field": "epochs" }, low, "–", high)));
   }
   shown.push(field("workers", numberInput({ value: draft.workers, least: 1, step: 1, empty: "automatic", onvalue: (value) => (draft.workers = value) })));
-  const backend = make("select", { disabled: form.backend == null }, ...(form.backend == null ? ["your own"] : form.backends).map((name) => make("option", { value: name, selected: name === draft.backend }, name)));
+  const backend = make("select", { "data-fixed": String(form.backend == null) }, ...(form.backend == null ? ["your own"] : form.backends).map((name) => make("option", { value: name, selected: name === draft.backend }, name)));
   backend.addEventListener("change", () => (draft.backend = backend.value));
   shown.push(field("backend", backend));
   shown.push(field("seed", numberInput({ value: draft.seed, least: 0, step: 1, empty: "drawn", onvalue: (value) => (draft.seed = value) })));
@@ -56,6 +57,7 @@ function mainFields(view, form, draft) {
 /** What there is to know of the chosen data. */
 function dataFacts(form, draft) {
   const row = form.datasets.find((one) => one.name === draft.data);
+  if (!row) return "";
   const facts = `${row.title ?? row.name}: ${row.kind}, ${row.shape}, ${row.classes} classes, ${count(row.train)} training and ${count(row.test)} test samples; ${row.good_for}${row.licence ? `; licence: ${row.licence}` : ""} `;
   return make("p", { class: "hp-muted" }, facts, row.link ? link("more", row.link) : "");
 }
@@ -76,10 +78,10 @@ function weightFields(view, form, draft) {
     const reset = make("button", { type: "button" }, "Reset");
     reset.addEventListener("click", () => {
       Object.assign(weights, form.usual_weights[group]);
-      view.formed();
+      view.store.each("formed");
     });
     const rows = Object.keys(weights).map((name) => {
-      const slider = make("input", { type: "range", min: 0, max: 1, step: 0.05, value: weights[name], "data-field": `weight ${name}` });
+      const slider = make("input", { type: "range", min: 0, max: Math.max(1, weights[name]), step: 0.01, value: weights[name], "data-field": `weight ${name}` });
       outputs[name] = make("output", {});
       slider.addEventListener("input", () => ((weights[name] = Number(slider.value)), tell()));
       const help = form.metric_help[name];
@@ -110,47 +112,76 @@ function spaceFields(view, form, draft) {
 }
 
 function spaceRow(view, row, draft, tell) {
-  const element = make("div", { class: "hp-parameter", "data-parameter": row.name });
-  const fill = () => {
-    const now = draft.space[row.name], set = (entry) => ((draft.space[row.name] = entry), tell(), fill());
-    const changed = JSON.stringify(now) !== JSON.stringify(row.start);
-    const help = view.helpButton(words(row.name), () => [
-      make("p", {}, row.help), row.when ? make("p", {}, `Searched only when ${row.when}.`) : "", make("p", {}, `Default: ${row.default}.`),
-    ]);
-    const reset = make("button", { type: "button", hidden: !changed, "aria-label": `put ${row.name} back`, onclick: () => set(row.start) }, "Reset");
-    element.replaceChildren(help, make("strong", { title: row.when ? `Searched only when ${row.when}.` : "" }, words(row.name)),
-      row.ranged ? rangeControl(row, now, set) : choiceControl(row, now, set), reset);
+  const help = view.helpButton(words(row.name), () => [
+    make("p", {}, row.help), row.when ? make("p", {}, `Searched only when ${row.when}.`) : "", make("p", {}, `Default: ${row.default}.`),
+  ]);
+  const reset = make("button", { type: "button", "aria-label": `put ${row.name} back`, onclick: () => (set(row.start), build(), control.querySelector("select, input")?.focus()) }, "Reset");
+  const control = make("span", { class: "hp-control" });
+  const element = make("div", { class: "hp-parameter", "data-parameter": row.name },
+    help, make("strong", { title: row.when ? `Searched only when ${row.when}.` : "" }, words(row.name)), control, reset);
+  const set = (entry) => {
+    draft.space[row.name] = entry;
+    const changed = JSON.stringify(entry) !== JSON.stringify(row.start);
+    reset.hidden = !changed;
     element.classList.toggle("hp-changed", changed);
+    tell();
   };
-  fill();
+  const build = () => {
+    const now = draft.space[row.name];
+    control.replaceChildren(now.list ? `one of ${now.list.map(sayValue).join(", ")}` : row.ranged ? rangeControl(row, draft, set, build) : choiceControl(row, now, set));
+  };
+  build();
+  set(draft.space[row.name]);
   return element;
 }
 
-function rangeControl(row, now, set) {
-  const [low, high] = now.range, fixed = low === high, step = row.whole ? 1 : "any", [least, most] = row.valid ?? [];
+/** Two ends, or one value; the controls stay while they are used, and are made anew for the other kind only. */
+function rangeControl(row, draft, set, build) {
+  const { range } = draft.space[row.name], fixed = range[0] === range[1], step = row.whole ? 1 : "any", [least, most] = row.valid ?? [];
   const mode = make("select", { "aria-label": `${row.name}: search or fix` }, make("option", { value: "search", selected: !fixed }, "search"), make("option", { value: "fix", selected: fixed }, "fix"));
-  mode.addEventListener("change", () => set({ range: mode.value === "fix" ? [row.default, row.default] : row.start.range[0] === row.start.range[1] ? row.valid ?? [low, high] : row.start.range }));
-  const input = (value, label, onvalue) => numberInput({ value, least, most, step, label: `${row.name}: ${label}`, onvalue: (given) => given != null && onvalue(given) });
-  const controls = fixed
-    ? [input(low, "value", (value) => set({ range: [value, value] }))]
-    : [input(low, "from", (value) => set({ range: [value, high] })), "–", input(high, "to", (value) => set({ range: [low, value] }))];
-  return make("span", { class: "hp-pair" }, mode, ...controls, row.log ? make("small", { title: "searched by orders of magnitude" }, "log") : null);
+  const box = make("span", { class: "hp-pair" }, mode);
+  mode.addEventListener("change", () => {
+    const declared = row.start.range?.[0] === row.start.range?.[1] ? row.valid ?? range : row.start.range;
+    set({ range: mode.value === "fix" ? [row.default, row.default] : declared });
+    const parent = box.parentElement;
+    build();
+    parent.querySelector("select").focus();
+  });
+  const input = (places, label) => {
+    const found = numberInput({
+      value: range[places[0]], least, most, step, label: `${row.name}: ${label}`,
+      onvalue: (given) => {
+        const now = [...draft.space[row.name].range];
+        if (given == null) return void (found.value = now[places[0]]); // it needs a number
+        for (const place of places) now[place] = given;
+        set({ range: now });
+      },
+    });
+    return found;
+  };
+  if (fixed) box.append(input([0, 1], "value"));
+  else box.append(input([0], "from"), "–", input([1], "to"));
+  if (row.log) box.append(make("small", { title: "searched by orders of magnitude" }, "log"));
+  return box;
 }
 
 function choiceControl(row, now, set) {
-  if (now.fixed !== undefined) return make("span", { class: "hp-pair" }, `fixed: ${sayValue(now.fixed)}`);
-  const chosen = new Set(now.choices), box = make("span", { class: "hp-choices", role: "group", "aria-label": row.name });
+  const chosen = new Set(now.choices), box = make("span", { class: "hp-choices", role: "group", "aria-label": row.name }), note = make("small");
+  const tell = () => say(note, chosen.size === 1 ? "fixed" : "");
   row.choices.forEach((text, place) => {
     const tick = make("input", { type: "checkbox", checked: chosen.has(place) });
     tick.addEventListener("change", () => {
       tick.checked ? chosen.add(place) : chosen.delete(place);
-      if (!chosen.size) return void (tick.checked = true, chosen.add(place)); // one must stay
+      if (!chosen.size) {
+        chosen.add(place); // one must stay
+        tick.checked = true;
+      }
       set({ choices: [...chosen].sort((a, b) => a - b) });
-      const again = box.parentElement?.querySelectorAll(".hp-choices input")[place];
-      again?.focus();
+      tell();
     });
-    box.append(make("label", { class: "hp-choice" }, tick, text === "True" ? "yes" : text === "False" ? "no" : text));
+    box.append(make("label", { class: "hp-choice" }, tick, text));
   });
-  if (chosen.size === 1) box.append(make("small", {}, "fixed"));
+  tell();
+  box.append(note);
   return box;
 }

@@ -76,19 +76,20 @@ def test_the_whole_application_from_choice_to_more_trials():
     ask(dashboard, "start", settings=filled)
     wait_for(lambda: dashboard.optimizer is not None and dashboard.optimizer._is_running())
     dashboard.optimizer.wait()
-    wait_for(lambda: heard and not heard[-1].get("head", {}).get("running", True))
-    assert dashboard.notice == ""
+    wait_for(lambda: not dashboard.snapshot["head"]["running"])
+    assert dashboard.notice["text"] == ""
     assert dashboard.form["begun"] is True
     assert dashboard.optimizer.results["params_filters"].tolist() == [8, 8]
     phases = {slot["phase"] for change in heard.of("change") for slot in change["head"]["slots"]}
     assert phases & {"starting TensorFlow", "building", "compiling", "training", "saving", "probing"}
-    assert heard[-1]["head"]["counts"] == {"finished": 2}
+    assert dashboard.snapshot["head"]["counts"] == {"finished": 2}
+    assert {"kind": "answered", "to": "start", "well": True} in heard
     ask(dashboard, "more", trials=1)
     wait_for(lambda: dashboard.optimizer._wanted == 3)
     dashboard.optimizer.wait()
-    wait_for(lambda: heard[-1]["head"]["ended"] == 3 and not heard[-1]["head"]["running"])
+    wait_for(lambda: dashboard.snapshot["head"]["ended"] == 3 and not dashboard.snapshot["head"]["running"])
     ask(dashboard, "choose", settings=filled)
-    assert dashboard.notice.startswith("The settings of a search that has begun stay as they are.")
+    assert dashboard.notice["text"].startswith("The settings of a search that has begun stay as they are.")
     dashboard.close()
 
 
@@ -99,11 +100,12 @@ def test_an_optimizer_shows_itself_filled_in_and_starts_from_the_screen(stripes)
     assert dashboard.form["datasets"][0]["title"] == "stripes"
     assert (dashboard.form["data"], dashboard.form["trials"], dashboard.form["epochs"]) == ("", 2, [2, 2])
     ask(dashboard, "start", settings=settings(dashboard, trials=1))
-    wait_for(lambda: opt._log is not None and not opt._is_running())
+    wait_for(lambda: dashboard.snapshot["head"]["phase"] == "completed")
     assert opt.request.trials == 1
     assert opt.request.search_space == SMALL_SPACE
     assert len(opt.results) == 1
-    wait_for(lambda: heard and heard[-1]["head"]["phase"] == "completed")
+    wait_for(lambda: dashboard.snapshot["head"]["phase"] == "completed")
+    assert heard.of("change")
     assert dashboard.optimizer is opt
     dashboard.close()
 
@@ -118,11 +120,11 @@ def test_settings_that_cannot_work_are_said_and_nothing_is_begun(stripes):
         ({"data": "no such data"}, "There is no data set 'no such data'"),
     ]:
         ask(dashboard, "start", settings=settings(dashboard, **changes))
-        wait_for(lambda said=said: said in dashboard.notice)
+        wait_for(lambda said=said: said in dashboard.notice["text"])
         assert not dashboard._begun
         assert opt.request.trials == 2
     ask(dashboard, "start", settings=settings(dashboard, trials=1))
-    wait_for(lambda: opt._log is not None and not opt._is_running())
+    wait_for(lambda: dashboard.snapshot["head"]["phase"] == "completed")
     assert opt.results["origin"].tolist() == ["baseline"]  # what was planned before is still planned
     assert opt.results["params_filters"].tolist() == [4]
     dashboard.close()
@@ -136,12 +138,12 @@ def test_stop_from_the_screen_keeps_what_is_done(stripes):
     wait_for(lambda: any(change["head"]["ended"] for change in heard.of("change")))
     began = time.monotonic()
     ask(dashboard, "stop")
-    assert heard.of("stopping")
+    assert heard.of("answered") == [{"kind": "answered", "to": "stop", "well": True}]
     wait_for(lambda: not opt._is_running())
     assert time.monotonic() - began < 10
     opt.wait()
-    assert heard[-1]["head"]["counts"]["finished"] >= 1
-    assert "stopped" in heard[-1]["head"]["phase"]
+    assert dashboard.snapshot["head"]["counts"]["finished"] >= 1
+    assert "stopped" in dashboard.snapshot["head"]["phase"]
     dashboard.close()
 
 
@@ -168,8 +170,7 @@ def test_details_of_what_is_not_there(finished, wrong):
     dashboard = Dashboard(finished)
     heard = Heard(dashboard)
     ask(dashboard, "details", id=wrong)
-    assert heard == []
-    assert "has ended" in dashboard.notice
+    assert heard == [{"kind": "details", "id": wrong, "problem": f"No trial with id {wrong!r} has ended."}]
     dashboard.close()
 
 
@@ -189,22 +190,22 @@ def test_messages_that_mean_nothing_do_nothing(finished, message):
     dashboard = Dashboard(finished)
     heard = Heard(dashboard)
     dashboard._told(dashboard, message, None)
-    assert (heard, dashboard.notice) == ([], "")
+    assert (heard, dashboard.notice["text"]) == ([], "")
     dashboard.close()
 
 
-@pytest.mark.parametrize("kind", ["stop", "more", "details", "architecture"])
+@pytest.mark.parametrize("kind", ["stop", "more"])
 def test_what_needs_a_search_says_so(kind):
     dashboard = Dashboard()
-    ask(dashboard, kind, trials=1, id=0)
-    wait_for(lambda: dashboard.notice == "The search has not begun. Press Start.")
+    ask(dashboard, kind, trials=1)
+    wait_for(lambda: dashboard.notice["text"] == "The search has not begun. Press Start.")
     dashboard.close()
 
 
 def test_more_trials_must_be_a_number(finished):
     dashboard = Dashboard(finished)
     ask(dashboard, "more", trials=None)
-    wait_for(lambda: "more trials must be a whole number, at least 1. Got None." in dashboard.notice)
+    wait_for(lambda: "more trials must be a whole number, at least 1. Got None." in dashboard.notice["text"])
     dashboard.close()
 
 
@@ -224,8 +225,8 @@ def test_several_dashboards_of_one_search_and_one_that_is_closed(stripes):
     heard = [Heard(one) for one in (first, second, third)]
     third.close()
     opt.run()
-    assert [bool(one) for one in heard] == [True, True, False]
-    assert heard[0][-1]["head"]["ended"] == heard[1][-1]["head"]["ended"] == 2
+    assert [bool(one.of("change")) for one in heard] == [True, True, False]
+    assert first.snapshot["head"]["ended"] == second.snapshot["head"]["ended"] == 2
     first.close()
     second.close()
 
@@ -307,11 +308,100 @@ def test_a_search_that_fails_to_begin_can_be_begun_again(stripes, monkeypatch):
 
     monkeypatch.setattr(hpoviz.Optimizer, "_begin", fail)
     ask(dashboard, "start", settings=settings(dashboard))
-    wait_for(lambda: dashboard.notice == "The disk is full.")
+    wait_for(lambda: dashboard.notice["text"] == "The disk is full.")
     monkeypatch.setattr(hpoviz.Optimizer, "_begin", begin)
     ask(dashboard, "start", settings=settings(dashboard, trials=1))
-    wait_for(lambda: dashboard._begun and not dashboard.optimizer._is_running())
+    wait_for(lambda: dashboard.snapshot["head"]["phase"] == "completed")
     assert len(dashboard.optimizer.results) == 1
+    dashboard.close()
+
+
+def test_the_same_problem_twice_is_said_twice_and_is_gone_when_dismissed(finished):
+    dashboard = Dashboard(finished)
+    heard = Heard(dashboard)
+    counts = []
+    for _ in range(2):
+        ask(dashboard, "more", trials=0)
+        wait_for(lambda: len(heard.of("answered")) == len(counts) + 1)
+        counts.append(dashboard.notice["count"])
+    assert counts[1] > counts[0]
+    assert [answer["well"] for answer in heard.of("answered")] == [False, False]
+    ask(dashboard, "dismiss")
+    assert dashboard.notice["text"] == ""
+    dashboard.close()
+
+
+def test_more_trials_twice_at_once_begin_one_search(stripes):
+    opt = hpoviz.Optimizer(stripes, **{**SMALL, "trials": 1, "epochs": 1})
+    opt.run()
+    dashboard = Dashboard(opt)
+    heard = Heard(dashboard)
+    for _ in range(4):
+        ask(dashboard, "more", trials=1)
+    wait_for(lambda: len(heard.of("answered")) == 4)
+    opt.wait()
+    assert [answer["well"] for answer in heard.of("answered")].count(True) == 1
+    assert opt.results["number"].tolist() == [0, 1]
+    dashboard.close()
+
+
+def test_a_start_is_seen_by_every_dashboard():
+    opt = hpoviz.Optimizer("digits", **{**SMALL, "epochs": 6})
+    first, second = Dashboard(opt), Dashboard(opt)
+    filled = settings(first, objective="health", trials=1)
+    ask(second, "choose", settings=settings(second, trials=7))  # chosen there, never started
+    ask(first, "start", settings=filled)
+    wait_for(lambda: first.snapshot["head"]["phase"] == "completed")
+    assert second.form["begun"] is True
+    assert (second.form["trials"], second.form["objective"]) == (1, "health")
+    wait_for(lambda: second.snapshot["head"]["ended"] == 1)
+    assert second.snapshot["head"]["scoring"]["objective"] == "health"
+    first.close()
+    second.close()
+
+
+def test_a_dashboard_that_breaks_does_not_stop_the_others(stripes, capsys):
+    opt = hpoviz.Optimizer(stripes, **SMALL)
+    broken, whole = Dashboard(opt), Dashboard(opt)
+
+    def refresh(state, *, running):
+        raise RuntimeError("the comm is gone")
+
+    broken.refresh = refresh
+    opt.run()
+    assert whole.snapshot["head"]["phase"] == "completed"
+    assert capsys.readouterr().err.count("Traceback") == 1
+    assert "status" in repr(opt)
+    broken.close()
+    whole.close()
+
+
+def test_browsers_change_nothing_but_by_asking(finished):
+    dashboard = Dashboard(finished)
+    before = dashboard.snapshot
+    dashboard.set_state({"snapshot": {}, "form": {}, "notice": {"text": "<b>", "count": 1}})
+    assert dashboard.snapshot is before
+    dashboard.close()
+
+
+def test_trials_that_were_cut_off_do_not_run(tmp_path):
+    folder = made_up_run(tmp_path / "run", 6, 3, slots=2)
+    lines = (folder / "events.jsonl").read_text().splitlines()
+    (folder / "events.jsonl").write_text("\n".join(lines[: len(lines) // 2]) + "\n")
+    dashboard = Dashboard(hpoviz.open_run(folder))
+    assert dashboard.snapshot["head"]["phase"] == "interrupted"
+    states = [trial["state"] for trial in dashboard.snapshot["trials"]]
+    assert states.count("interrupted") == dashboard.snapshot["head"]["counts"]["interrupted"] == 2
+    assert "running" not in states
+    dashboard.close()
+
+
+def test_one_who_watches_a_dashboard_may_ask_about_the_search(stripes):
+    opt = hpoviz.Optimizer(stripes, **SMALL)
+    dashboard, seen = Dashboard(opt), []
+    dashboard.observe(lambda change: seen.append(opt.status().phase), "snapshot")
+    opt.run()
+    assert seen
     dashboard.close()
 
 
