@@ -78,7 +78,7 @@ def real_search(folder: Path) -> list[str]:
     """Watch a real search of two workers: the pump thread's processor time, and messages a second."""
     opt = hpoviz.Optimizer(
         "digits", trials=16, epochs=(6, 10), seed=0, workers=2, pruner=None, run_dir=folder,
-        search_space={"filters": (8, 16), "num_layers_conv": 2},
+        search_space={"filters": (8, 16), "num_layers_conv": 2}, config=hpoviz.OptimizationConfig(display="none"),
     )  # fmt: skip
     dashboard, sent = Dashboard(opt), []
     dashboard.send = lambda message, buffers=None: sent.append(time.monotonic())

@@ -282,8 +282,8 @@ def test_title_logo_and_links():
 
 def test_closing_and_opening_five_times_leaves_nothing(tmp_path):
     opt = hpoviz.open_run(made_up_run(tmp_path / "run", 300, 10))
-    known = ipywidgets.widgets.widget._instances if hasattr(ipywidgets.widgets.widget, "_instances") else None
-    assert known is not None
+    known = getattr(ipywidgets.widgets.widget, "_instances", None)
+    known = ipywidgets.Widget.widgets if known is None else known  # of ipywidgets 7
     Dashboard(opt).close()
     gc.collect()
     before = len(known)
