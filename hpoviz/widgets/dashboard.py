@@ -135,6 +135,9 @@ class Dashboard(anywidget.AnyWidget):
         self._show_form()
         self._tell_everything()
 
+    def __repr__(self) -> str:
+        return "Dashboard: nothing was started" if self._optimizer is None else f"Dashboard of {self._optimizer!r}"
+
     def set_state(self, sync_data: Any) -> None:
         """Take nothing over from a browser but what it asks for in messages."""
 

@@ -2,8 +2,9 @@
 
 const TILE = { width: 214, height: 246, gap: 10 };
 const GLYPHS = { finished: "●", running: "◔", pruned: "◆", failed: "✕", infeasible: "⊘", cancelled: "■", interrupted: "▣" };
+const RANKS = ["finished", "running", "pruned", "infeasible", "failed", "interrupted", "cancelled"];
 const ORDERS = {
-  score: ["best score", (a, b) => descending(a.score, b.score)],
+  score: ["best score", (a, b) => RANKS.indexOf(a.state) - RANKS.indexOf(b.state) || descending(a.score, b.score)],
   newest: ["newest", (a, b) => descending(a.number ?? Infinity, b.number ?? Infinity) || b.id - a.id],
   number: ["number", (a, b) => descending(-(a.number ?? Infinity), -(b.number ?? Infinity)) || a.id - b.id],
   accuracy: ["accuracy", (a, b) => descending(a.accuracy, b.accuracy)],
