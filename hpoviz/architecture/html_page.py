@@ -12,7 +12,6 @@ import plotly.graph_objects as go
 
 from hpoviz.architecture.colouring import Coloring, Theme
 from hpoviz.architecture.palette import THEMES
-from hpoviz.architecture.scene3d import WIDE_ENOUGH
 
 __all__ = ["html_page"]
 
@@ -23,6 +22,7 @@ def html_page(
     scenes: Sequence[Mapping[str, Any]],
     recordings: Mapping[str, Mapping[str, Any]],
     figure: go.Figure,
+    fit: Mapping[str, Any],
     *,
     theme: Theme,
     color: Coloring,
@@ -38,6 +38,8 @@ def html_page(
     recordings : mapping
         By sample, as `SampleRecorder.played` returns them; the first is shown first.
     figure : plotly Figure
+    fit : mapping
+        What `hpoviz.architecture.scene3d.scene_fit` returns.
     theme : {"light", "dark"}
     color : {"type", "parameters", "performance", "health"}
         What colours say at first.
@@ -51,6 +53,7 @@ def html_page(
         "mode": color if color in scenes[0]["modes"] else "type",
         "status": "",
         "description": description,
+        "fit": dict(fit),
     }
     solid = figure.to_html(
         full_html=False,
@@ -84,15 +87,11 @@ h1, h2 {{ font-size: 1.15rem; margin: 0.4em 0; overflow-wrap: anywhere; }}
 {_asset("elements.js")}
 {_asset("graph_faces.js")}
 {_asset("graph_view.js")}
-mountPage(document.getElementById("graph"), JSON.parse(document.getElementById("model").textContent));
-// The 3D view is made for {WIDE_ENOUGH} pixels; on a narrower screen it is drawn smaller.
+{_asset("scene_view.js")}
+const page = JSON.parse(document.getElementById("model").textContent);
+mountPage(document.getElementById("graph"), page);
 for (const solid of document.querySelectorAll(".plotly-graph-div")) {{
-  const share = Math.min(solid.clientWidth / {WIDE_ENOUGH}, 1);
-  const {{ x, y, z }} = solid.layout.scene.aspectratio;
-  if (share === 1) continue;
-  Plotly.relayout(solid, {{ "scene.aspectratio": {{ x: x * share, y: y * share, z: z * share }} }});
-  const named = solid.data.findIndex((trace) => trace.mode === "text");
-  Plotly.restyle(solid, {{ "textfont.size": Math.max(11 * share, 7) }}, [named]);
+  new ResizeObserver(() => requestAnimationFrame(() => fitScene(Plotly, solid, page.fit))).observe(solid);
 }}
 </script>
 </body>

@@ -22,7 +22,8 @@ from hpoviz.architecture.overview import overview
 from hpoviz.architecture.placement import place
 from hpoviz.architecture.raster import pdf_bytes, png_bytes
 from hpoviz.architecture.sample_recorder import MANY_NODES, SampleRecorder, given
-from hpoviz.architecture.scene3d import scene_figure
+from hpoviz.architecture.scene3d import scene_figure, scene_fit
+from hpoviz.architecture.scene_figure import SceneFigure
 from hpoviz.architecture.svg import inline_svg, svg
 from hpoviz.architecture.weight_histograms import weight_histograms
 from hpoviz.errors import ConfigError, ExportError, nearest
@@ -218,12 +219,13 @@ class ModelVisualizer:
         theme, color, collapse
             As of `export`.
         width : int, optional
-            Pixels of the screen where there are less than 880, at least 200: the model is drawn smaller then.
+            Pixels, at least 200: for other programs that show it on screens of less than 880. None: a notebook shows it
+            as wide as there is room.
 
         Returns
         -------
         plotly.graph_objects.Figure
-            To be turned; with buttons that play where there are data.
+            To be turned; with buttons that play where there are data. Its `close` gives back what a notebook holds.
 
         Raises
         ------
@@ -235,9 +237,10 @@ class ModelVisualizer:
             raise ConfigError(f"width must be a whole number of pixels of at least 200. Got {width!r}.")
         played = self._played(sample) if self._recorder or sample is not None else None
         shown = overview(self._graph, collapse=collapse)
-        return scene_figure(
+        figure = scene_figure(
             shown, theme=look.theme, color=look.color, performance=self._performance, played=played, width=width
         )
+        return figure if width is not None else SceneFigure(figure, scene_fit(figure, shown))
 
     def compare(self, other: ModelVisualizer | keras.Model) -> ModelComparison:
         """Return how another model differs: two drawings with marks, and a table of the differences.
@@ -305,16 +308,23 @@ class ModelVisualizer:
             state.close_all()
             scenes.append(state.scene)
         played = next(iter(state.recordings.values()), None)
+        shown = overview(self._graph, collapse=look.collapse)
         figure = scene_figure(
-            overview(self._graph, collapse=look.collapse),
+            shown,
             theme=look.theme,
             color=look.color,
             performance=self._performance,
             played=played,
         )
-        description = self.drawing().description
         return html_page(
-            self._graph.name, description, scenes, state.recordings, figure, theme=look.theme, color=look.color
+            self._graph.name,
+            self.drawing().description,
+            scenes,
+            state.recordings,
+            figure,
+            scene_fit(figure, shown),
+            theme=look.theme,
+            color=look.color,
         )
 
     def _content(self, suffix: str, scale: float, sample: int | None, look: Mapping[str, Any]) -> bytes:

@@ -27,9 +27,10 @@ from hpoviz.architecture.solids import (
     solids,
 )
 
-__all__ = ["WIDE_ENOUGH", "scene_figure"]
+__all__ = ["scene_figure", "scene_fit"]
 
 MOST_LABELS = 24
+LABELS = 3  # the trace with the names of layers
 HEIGHT = 600
 UNDER, OVER = -0.35, 0.15  # where numbers are written below boxes, and names above them
 # What is seen of the orthographic view at this height and these margins, in plotly's unit: measured.
@@ -74,6 +75,25 @@ def scene_figure(
     return figure
 
 
+def scene_fit(figure: go.Figure, graph: ModelGraph) -> dict[str, Any]:
+    """Return what fits a figure of `scene_figure` to a screen in the browser (scene_view.js), as JSON values.
+
+    ``wide`` and ``narrow`` are pixels: from where on all of it is seen, and up to where only the ends have names;
+    ``ratio`` is of the scene's sides; ``all`` and ``few`` are the names, for the trace of that number.
+    """
+    few = _Sculptor(graph, "light", Colouring(graph, "type", None), 2)._labels()
+    names = [{key: list(labels[key]) for key in ("x", "y", "z", "text")} for labels in (figure.data[LABELS], few)]
+    ratio = figure.layout.scene.aspectratio.to_plotly_json()
+    return {
+        "wide": WIDE_ENOUGH,
+        "narrow": NARROW,
+        "ratio": ratio,
+        "trace": LABELS,
+        "all": names[0],
+        "few": names[1],
+    }
+
+
 class _Sculptor:
     def __init__(self, graph: ModelGraph, theme: Theme, colouring: Colouring, labels: int) -> None:
         self._graph, self._theme, self._colouring, self._most_labels = graph, theme, colouring, labels
@@ -84,7 +104,7 @@ class _Sculptor:
             self._entering.setdefault(edge.target, []).append(edge)
 
     def figure(self, played: Mapping[str, Any] | None) -> go.Figure:
-        still = [self._lines(), self._boxes(), self._ridges(), self._labels()]
+        still = [self._lines(), self._boxes(), self._ridges(), self._labels()]  # LABELS says where the names are
         keys = self._legend()
         moving = [_mesh([], [], name="step"), self._notes([], [])] if played else []
         figure = go.Figure([*still, *moving, *keys])

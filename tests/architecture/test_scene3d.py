@@ -1,9 +1,11 @@
 """The model in three dimensions: sizes, places, colours and steps of the figure."""
 
 import itertools
+import json
 
 import keras
 import numpy as np
+import plotly.graph_objects as go
 import pytest
 
 import hpoviz
@@ -125,3 +127,18 @@ def test_corners_are_those_of_the_box():
     corners = np.array(corners_of(one))
     assert np.allclose(corners.max(0) - corners.min(0), one.size)
     assert np.allclose(corners.mean(0), one.at)
+
+
+def test_a_figure_for_a_notebook_is_plotlys_and_knows_how_to_fit(resnet):
+    view = hpoviz.ModelVisualizer(resnet)
+    figure, narrow = view.scene3d(), view.scene3d(width=300)
+    assert isinstance(figure, go.Figure)
+    assert not hasattr(narrow, "close")
+    fit = figure._fit
+    assert figure.data[fit["trace"]].text == tuple(fit["all"]["text"])
+    assert narrow.data[fit["trace"]].text == tuple(fit["few"]["text"])
+    share = 300 / fit["wide"]
+    assert narrow.layout.scene.aspectratio.x == pytest.approx(share * fit["ratio"]["x"])
+    json.dumps(fit, allow_nan=False)
+    assert "application/vnd.jupyter.widget-view+json" not in figure._repr_mimebundle_()  # not in a notebook
+    figure.close()

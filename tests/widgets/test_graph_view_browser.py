@@ -51,7 +51,8 @@ from IPython.display import display
 ten = [hpoviz.ModelVisualizer(cnn, data=images).graph() for _ in range(10)]
 display(*ten)
 """
-CELLS = [SETUP, CNN, LSTM, RESNET, RESNET_GRAPH, HOSTILE, NO_DATA, NESTED, TEN]
+SOLID = "solid = deep.scene3d(); solid"
+CELLS = [SETUP, CNN, LSTM, RESNET, RESNET_GRAPH, HOSTILE, NO_DATA, NESTED, TEN, SOLID]
 GRAPH = ".hpoviz-graph[data-ready]"
 SAMPLE = re.compile(r"^Sample \d")
 
@@ -281,6 +282,37 @@ def test_it_follows_the_theme(notebook, cnn):
     paper = cnn.evaluate("root => getComputedStyle(root.querySelector('.hpoviz-graph-canvas')).backgroundColor")
     notebook.theme("light")
     assert paper == "rgb(17, 20, 24)"
+
+
+def test_the_3d_view_fits_every_width_plays_and_leaves_nothing(notebook):
+    count = "import gc; from ipywidgets.widgets import widget as w; print(len(w._instances))"
+    before = int(notebook.execute(count + "; resnet"))
+    notebook.run(9)
+    scene = notebook.output(9).locator(".hpoviz-scene[data-ready]").first
+    scene.wait_for(timeout=60_000)
+    shown = """e => ({
+        share: e.layout.scene.aspectratio.x / e.hpovizRatio, names: e.data[3].text.length, width: e.layout.width,
+        inside: e.querySelector('.main-svg').getBoundingClientRect().width <= e.clientWidth + 1,
+    })"""
+    ratio = json.loads(notebook.execute("print(json.dumps(solid.layout.scene.aspectratio.x))"))
+    scene.evaluate("(e, ratio) => { e.hpovizRatio = ratio; }", ratio)
+    wide = scene.evaluate(shown)
+    assert wide["share"] == pytest.approx(1)
+    assert wide["names"] > 2
+    for width in (820, 390):
+        notebook.page.set_viewport_size({"width": width, "height": 844})
+        notebook.page.wait_for_timeout(1_500)
+        now = scene.evaluate(shown)
+        assert now["inside"]
+        assert now["share"] == pytest.approx(now["width"] / 880, abs=0.01)
+        assert now["names"] == (2 if width == 390 else wide["names"])
+    scene.locator("text=▶ Forward").first.click()
+    notebook.page.wait_for_function(
+        "e => e.data.find(trace => trace.name === 'step').x.length > 0", arg=scene.element_handle(), timeout=20_000
+    )
+    notebook.page.set_viewport_size({"width": 1440, "height": 900})
+    notebook.execute("solid.close()")
+    assert int(notebook.execute(count)) == before
 
 
 def test_ten_graphs_stay_responsive_and_leave_nothing(notebook):
