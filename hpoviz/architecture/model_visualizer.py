@@ -240,7 +240,7 @@ class ModelVisualizer:
         figure = scene_figure(
             shown, theme=look.theme, color=look.color, performance=self._performance, played=played, width=width
         )
-        return figure if width is not None else SceneFigure(figure, scene_fit(figure, shown))
+        return figure if width is not None else SceneFigure(figure, scene_fit(figure, shown, look.theme))
 
     def compare(self, other: ModelVisualizer | keras.Model) -> ModelComparison:
         """Return how another model differs: two drawings with marks, and a table of the differences.
@@ -322,7 +322,7 @@ class ModelVisualizer:
             scenes,
             state.recordings,
             figure,
-            scene_fit(figure, shown),
+            scene_fit(figure, shown, look.theme),
             theme=look.theme,
             color=look.color,
         )

@@ -29,8 +29,7 @@ from hpoviz.architecture.solids import (
 
 __all__ = ["scene_figure", "scene_fit"]
 
-MOST_LABELS = 24
-LABELS = 3  # the trace with the names of layers
+MOST_LABELS, LABEL_SIZE = 24, 11
 HEIGHT = 600
 UNDER, OVER = -0.35, 0.15  # where numbers are written below boxes, and names above them
 # What is seen of the orthographic view at this height and these margins, in plotly's unit: measured.
@@ -75,22 +74,20 @@ def scene_figure(
     return figure
 
 
-def scene_fit(figure: go.Figure, graph: ModelGraph) -> dict[str, Any]:
+def scene_fit(figure: go.Figure, graph: ModelGraph, theme: Theme = "light") -> dict[str, Any]:
     """Return what fits a figure of `scene_figure` to a screen in the browser (scene_view.js), as JSON values.
 
     ``wide`` and ``narrow`` are pixels: from where on all of it is seen, and up to where only the ends have names;
-    ``ratio`` is of the scene's sides; ``all`` and ``few`` are the names, for the trace of that number.
+    ``ratio`` is of the scene's sides; ``all`` and ``few`` are the names, as annotations of the scene.
     """
-    few = _Sculptor(graph, "light", Colouring(graph, "type", None), 2)._labels()
-    names = [{key: list(labels[key]) for key in ("x", "y", "z", "text")} for labels in (figure.data[LABELS], few)]
-    ratio = figure.layout.scene.aspectratio.to_plotly_json()
+    layout = figure.layout
+    few = _Sculptor(graph, theme, Colouring(graph, "type", None), 2).labels()
     return {
         "wide": WIDE_ENOUGH,
         "narrow": NARROW,
-        "ratio": ratio,
-        "trace": LABELS,
-        "all": names[0],
-        "few": names[1],
+        "ratio": layout.scene.aspectratio.to_plotly_json(),
+        "all": [one.to_plotly_json() for one in layout.scene.annotations],
+        "few": few,
     }
 
 
@@ -104,7 +101,7 @@ class _Sculptor:
             self._entering.setdefault(edge.target, []).append(edge)
 
     def figure(self, played: Mapping[str, Any] | None) -> go.Figure:
-        still = [self._lines(), self._boxes(), self._ridges(), self._labels()]  # LABELS says where the names are
+        still = [self._lines(), self._boxes(), self._ridges()]
         keys = self._legend()
         moving = [_mesh([], [], name="step"), self._notes([], [])] if played else []
         figure = go.Figure([*still, *moving, *keys])
@@ -138,34 +135,28 @@ class _Sculptor:
                 points += [*path_between(self._solids[edge.source], self._solids[edge.target]), None]
         return _line(points, self._palette["line"], 3.0)
 
-    def _labels(self) -> go.Scatter3d:
-        shown = [name for name in self._solids if self._told(name)]
-        texts = []
-        for name in shown:
-            node = self._graph.by_id[name]
+    def labels(self) -> list[dict[str, Any]]:
+        """Return the names and shapes of layers as annotations, which no box hides."""
+        found = []
+        for name in filter(self._told, self._solids):
+            node, place = self._graph.by_id[name], self._solids[name]
             title = node_texts(self._graph, node, 1)[0].partition(" (call")[0]
             shape = shape_text(node.outputs[0].shape) if node.outputs else ""
-            texts.append(f"{_unmarked(title)}<br>{shape}" if shape else _unmarked(title))
-        return self._texts(shown, texts, self._palette["text"])
+            found.append(
+                {
+                    "x": place.at[0], "y": place.at[1], "z": place.size[2] + OVER,
+                    "text": f"{_plain(title)}<br>{_plain(shape)}" if shape else _plain(title),
+                    "showarrow": False, "yshift": 4, "yanchor": "bottom", "align": "center", "borderpad": 1,
+                    "bgcolor": _see_through(self._palette["paper"]),
+                    "font": {"size": LABEL_SIZE, "color": self._palette["text"]},
+                }
+            )  # fmt: skip
+        return found
 
     def _told(self, name: str) -> bool:
         """Tell whether a node has a label: all where there are few, else the ends and what stands for several."""
         kinds = ("input", "output", "container") if self._most_labels == MOST_LABELS else ("input", "output")
         return len(self._solids) <= self._most_labels or self._graph.by_id[name].kind in kinds
-
-    def _texts(self, names: Sequence[str], texts: Sequence[str], colour: str) -> go.Scatter3d:
-        places = [self._solids[name] for name in names]
-        return go.Scatter3d(
-            x=[one.at[0] for one in places],
-            y=[one.at[1] for one in places],
-            z=[one.size[2] + OVER for one in places],
-            mode="text",
-            text=list(texts),
-            textposition="top center",
-            textfont={"size": 11, "color": colour},
-            hoverinfo="skip",
-            showlegend=False,
-        )
 
     def _notes(self, names: Sequence[str], texts: Sequence[str]) -> go.Scatter3d:
         places = [self._solids[name] for name in names]
@@ -255,6 +246,7 @@ class _Sculptor:
                 "aspectratio": ratio,
                 "camera": CAMERA,
                 "dragmode": "orbit",
+                "annotations": self.labels(),
             },
         )
         if played:
@@ -345,6 +337,12 @@ def _directions() -> tuple[np.ndarray, np.ndarray]:
     right = np.cross(ahead, [0.0, 0.0, 1.0])
     right /= np.linalg.norm(right)
     return right, np.cross(right, ahead)
+
+
+def _see_through(colour: str) -> str:
+    """Return a colour (#rrggbb) through which what lies behind a text is still seen."""
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return f"rgba({red},{green},{blue},0.72)"
 
 
 def _unmarked(text: str) -> str:

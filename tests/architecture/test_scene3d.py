@@ -25,6 +25,10 @@ def resnet():
     return keras.applications.ResNet50(weights=None, input_shape=(64, 64, 3), classes=10)
 
 
+def names(figure):
+    return [one.text for one in figure.layout.scene.annotations]
+
+
 def apart(a, b):
     return any(abs(a.at[axis] - b.at[axis]) >= (a.size[axis] + b.size[axis]) / 2 - 1e-6 for axis in range(3))
 
@@ -85,7 +89,7 @@ def test_hostile_texts_are_no_markup():
     figure = hpoviz.ModelVisualizer(model).scene3d()
     assert "<a" not in figure.layout.title.text
     boxes = next(trace for trace in figure.data if trace.name == "layers")
-    assert all("<b>" not in text for text in boxes.text)
+    assert all("<b>" not in text for text in (*boxes.text, *names(figure)))
 
 
 @pytest.mark.parametrize("color", ["type", "parameters", "health", "performance"])
@@ -102,10 +106,7 @@ def test_a_narrow_screen():
     view = hpoviz.ModelVisualizer(models.cnn())
     wide, narrow = view.scene3d().layout, view.scene3d(width=440).layout
     assert narrow.width == 440
-    named = [
-        next(one for one in view.scene3d(width=width).data if one.type == "scatter3d" and one.mode == "text").text
-        for width in (440, 900)
-    ]
+    named = [names(view.scene3d(width=width)) for width in (440, 900)]
     assert len(named[0]) == 2 < len(named[1])  # else they would lie over each other
     assert narrow.scene.aspectratio.x == pytest.approx(wide.scene.aspectratio.x / 2)
     with pytest.raises(ConfigError, match=r"at least 200\. Got 20"):
@@ -135,8 +136,9 @@ def test_a_figure_for_a_notebook_is_plotlys_and_knows_how_to_fit(resnet):
     assert isinstance(figure, go.Figure)
     assert not hasattr(narrow, "close")
     fit = figure._fit
-    assert figure.data[fit["trace"]].text == tuple(fit["all"]["text"])
-    assert narrow.data[fit["trace"]].text == tuple(fit["few"]["text"])
+    assert names(figure) == [one["text"] for one in fit["all"]]
+    assert names(narrow) == [one["text"] for one in fit["few"]]
+    assert len(fit["few"]) == 2 < len(fit["all"])
     share = 300 / fit["wide"]
     assert narrow.layout.scene.aspectratio.x == pytest.approx(share * fit["ratio"]["x"])
     json.dumps(fit, allow_nan=False)

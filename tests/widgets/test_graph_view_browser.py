@@ -291,7 +291,8 @@ def test_the_3d_view_fits_every_width_plays_and_leaves_nothing(notebook):
     scene = notebook.output(9).locator(".hpoviz-scene[data-ready]").first
     scene.wait_for(timeout=60_000)
     shown = """e => ({
-        share: e.layout.scene.aspectratio.x / e.hpovizRatio, names: e.data[3].text.length, width: e.layout.width,
+        share: e.layout.scene.aspectratio.x / e.hpovizRatio, width: e.layout.width,
+        names: e.layout.scene.annotations.length,
         inside: e.querySelector('.main-svg').getBoundingClientRect().width <= e.clientWidth + 1,
     })"""
     ratio = json.loads(notebook.execute("print(json.dumps(solid.layout.scene.aspectratio.x))"))
