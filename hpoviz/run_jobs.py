@@ -8,7 +8,7 @@ from hpoviz._display import ProgressPump
 from hpoviz.backends.backend import Backend
 from hpoviz.config import check_count
 from hpoviz.results import FINISHED
-from hpoviz.run_results import RunResults
+from hpoviz.run_plots import RunPlots
 from hpoviz.running.estimate import Estimate, calibrate
 from hpoviz.running.job_runner import Job, JobRunner
 from hpoviz.running.jobs import CrossValidation, FinalModel, cross_validation, final_training
@@ -18,7 +18,7 @@ from hpoviz.store.run_store import trial_path
 __all__ = ["RunJobs"]
 
 
-class RunJobs(RunResults):
+class RunJobs(RunPlots):
     """The part of `hpoviz.Optimizer` that trains models beside the search and waits for them.
 
     The other part fills these in.

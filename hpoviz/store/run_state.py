@@ -62,6 +62,8 @@ class RunState:
         By order of asking.
     attempts : dict of int to int
         Latest attempt at each trial, from 1.
+    begun : dict of int to (str, int)
+        When the latest attempt at each trial began, ISO 8601, and on which slot.
     jobs : dict of str to RunState
         The cross-validations and final trainings, each with the trials and slots of its own.
     kind : str or None
@@ -92,6 +94,7 @@ class RunState:
     def __init__(self, events: Iterable[Event] = ()) -> None:
         self.trials: dict[int, TrialResult] = {}
         self.attempts: dict[int, int] = {}
+        self.begun: dict[int, tuple[str, int]] = {}
         self.slots: dict[int, Slot] = {}
         self.jobs: dict[str, RunState] = {}
         self.kind: str | None = None
@@ -158,6 +161,7 @@ class RunState:
             trial_id=event.trial, params=event.params, seed=event.seed, origin=event.origin
         )
         self.attempts[event.trial] = event.attempt
+        self.begun[event.trial] = (event.time, event.slot)
         self.slots[event.slot] = Slot(trial_id=event.trial, phase="waiting for a worker")
 
     @_apply.register

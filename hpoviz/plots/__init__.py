@@ -1,0 +1,1 @@
+"""Figures of searches, drawn when they are asked for, from recorded numbers."""

@@ -1,0 +1,92 @@
+"""How hpoviz's figures look: a title, one sentence on how to read them, axes with units, in two themes."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpoviz.architecture.palette import THEMES, scale_colour
+from hpoviz.errors import ConfigError, nearest
+
+__all__ = ["SCALE", "STATES", "Colours", "colours", "empty_figure", "new_figure", "text_of"]
+
+HEIGHT, LINE = 460, 60  # characters of a line under the title: a phone's width
+SCALE = [[step / 8, scale_colour(step / 8)] for step in range(9)]  # viridis: even steps for all eyes
+# A state has a shape too, for who cannot tell the colours apart.
+STATES = {
+    "finished": ("circle", "#0072b2", "#5db8f0"),
+    "pruned": ("diamond-open", "#8a6d00", "#e6c34d"),
+    "failed": ("x", "#b03a2e", "#ff8f85"),
+    "infeasible": ("x-open", "#b03a2e", "#ff8f85"),
+    "cancelled": ("square-open", "#59636e", "#a5b0bb"),
+}
+Colours = dict[str, str]
+
+
+def colours(theme: str) -> Colours:
+    """Return the colours of a theme; ConfigError for another name."""
+    if theme not in THEMES:
+        raise ConfigError(f"theme must be one of 'light', 'dark'. Got {theme!r}.{nearest(str(theme), THEMES)}")
+    at = 1 if theme == "light" else 2
+    states = {name: look[at] for name, look in STATES.items()}
+    return {**THEMES[theme], **states, "grid": "#d8dee4" if theme == "light" else "#2a323b"}
+
+
+def new_figure(title: str, how: str, paint: Colours, *, x: str = "", y: str = "", height: int = HEIGHT) -> go.Figure:
+    """Return an empty figure.
+
+    Parameters
+    ----------
+    title : str
+        What it shows.
+    how : str
+        One sentence on how to read it.
+    paint : Colours
+    x, y : str
+        What is on the axes, with units.
+    height : int
+        Pixels.
+    """
+    lines = textwrap.wrap(how, LINE)
+    axis = {"gridcolor": paint["grid"], "zeroline": False, "linecolor": paint["line"], "automargin": True}
+    head = f"<b>{text_of(title)}</b><br>" + "<br>".join(
+        f"<span style='font-size:12px'>{text_of(line)}</span>" for line in lines
+    )
+    figure = go.Figure()
+    figure.update_layout(
+        title={
+            "text": head,
+            "x": 0.01,
+            "xanchor": "left",
+            "y": 1,
+            "yanchor": "top",
+            "pad": {"t": 12},
+            "font": {"size": 15},
+        },
+        paper_bgcolor=paint["paper"],
+        plot_bgcolor=paint["paper"],
+        font={"color": paint["text"], "size": 12},
+        margin={"l": 12, "r": 16, "t": 58 + 17 * len(lines), "b": 72},
+        height=height,
+        legend={"orientation": "h", "x": 0, "y": 0, "yref": "container", "yanchor": "bottom"},
+        hoverlabel={"align": "left"},
+        xaxis={**axis, "title": {"text": text_of(x)}},
+        yaxis={**axis, "title": {"text": text_of(y)}},
+    )
+    return figure
+
+
+def empty_figure(title: str, why: str, paint: Colours) -> go.Figure:
+    """Return a figure that says what is missing."""
+    figure = new_figure(title, "", paint, height=220)
+    figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
+    said = "<br>".join(text_of(line) for line in textwrap.wrap(why, LINE))
+    figure.add_annotation(text=said, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper", font={"size": 13})
+    return figure
+
+
+def text_of(value: Any) -> str:
+    """Return a text that plotly shows as it is: it reads some tags."""
+    return str(value).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,155 @@
+"""Figures of the parameters that a search tried: which of them matter, and where it is good."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from plotly.subplots import make_subplots
+
+from hpoviz.plots.look import SCALE, Colours, empty_figure, new_figure, text_of
+from hpoviz.plots.study_facts import NO_PAIR, StudyFacts, StudyPlot, tip
+from hpoviz.search.space import Domain
+
+__all__ = ["contour", "importance", "parallel_coordinates", "slices"]
+
+MOST_AXES, MOST_SLICES = 8, 6
+BINS = 20  # of a contour, a side, at most
+
+
+def importance(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
+    if not facts.importances:
+        why = "Importances need at least four finished trials of a search that does not run any more."
+        return empty_figure(plot.title, why, paint)
+    rows = sorted(facts.importances.items(), key=lambda item: item[1])
+    height = 160 + 24 * len(rows)
+    figure = new_figure(plot.title, plot.how, paint, x="share in the differences of the score", height=height)
+    figure.add_bar(
+        x=[share for _, share in rows],
+        y=[text_of(name) for name, _ in rows],
+        orientation="h",
+        marker={"color": paint["finished"]},
+        text=[f"{share:.0%}" for _, share in rows],
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate="%{y}: %{x:.1%}<extra></extra>",
+    )
+    return figure.update_layout(yaxis={"showgrid": False}, xaxis={"tickformat": ".0%"})
+
+
+def parallel_coordinates(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
+    trials, names = facts.scored, facts.ranked[:MOST_AXES]
+    if len(trials) < 2 or not names:
+        return empty_figure(plot.title, NO_PAIR, paint)
+    scores = [trial.score for trial in trials]
+    axes = [_axis(name, [trial.params.get(name) for trial in trials], facts.domains.get(name)) for name in names]
+    figure = new_figure(plot.title, plot.how, paint)
+    ends = {"label": facts.score, "values": scores}
+    figure.add_trace(
+        go.Parcoords(
+            line={"color": scores, "colorscale": SCALE, "showscale": True, "colorbar": {"title": {"text": "score"}}},
+            dimensions=[{key: axis[key] for key in axis if key != "places"} for axis in (*axes, ends)],
+            labelangle=-20,
+            labelfont={"size": 11, "color": paint["text"]},
+            tickfont={"size": 10, "color": paint["text"]},
+        )
+    )
+    top = figure.layout.margin.t + 40
+    return figure.update_layout(margin={"l": 60, "r": 30, "t": top + 20, "b": 24})
+
+
+def slices(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
+    trials, names = facts.scored, facts.ranked[:MOST_SLICES]
+    if not trials or not names:
+        return empty_figure(plot.title, NO_PAIR, paint)
+    across = min(2, len(names))
+    down = math.ceil(len(names) / across)
+    figure = new_figure(plot.title, plot.how, paint, height=150 + 210 * down)
+    grid = make_subplots(
+        rows=down, cols=across, subplot_titles=[text_of(name) for name in names], vertical_spacing=0.28 / down
+    )
+    for place, name in enumerate(names):
+        values, domain = [trial.params.get(name) for trial in trials], facts.domains.get(name)
+        marker = {"color": [trial.number for trial in trials], "colorscale": SCALE, "size": 7, "showscale": place == 0}
+        marker |= {"colorbar": {"title": {"text": "trial"}, "thickness": 12}}
+        numbers = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+        grid.add_scatter(
+            x=values if numbers else [str(value) for value in values],
+            y=[trial.score for trial in trials],
+            mode="markers",
+            marker=marker,
+            showlegend=False,
+            text=[tip(trial) for trial in trials],
+            hovertemplate="%{text}<extra></extra>",
+            row=place // across + 1,
+            col=place % across + 1,
+        )
+        kind = "log" if numbers and domain is not None and domain.log else "linear" if numbers else "category"
+        grid.update_xaxes(type=kind, row=place // across + 1, col=place % across + 1)
+    grid.update_annotations(font={"size": 13, "color": paint["text"]})
+    grid.update_xaxes(gridcolor=paint["grid"], zeroline=False, nticks=6)
+    grid.update_yaxes(gridcolor=paint["grid"], zeroline=False)
+    layout = {
+        name: figure.layout[name] for name in ("title", "paper_bgcolor", "plot_bgcolor", "font", "margin", "height")
+    }
+    return grid.update_layout(**layout, yaxis_title_text=text_of(facts.score))
+
+
+def contour(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
+    trials, names = facts.scored, facts.ranked[:2]
+    if len(trials) < 4 or len(names) < 2:
+        return empty_figure(plot.title, "It needs four trials with a score, and two parameters that differ.", paint)
+    figure = new_figure(plot.title, plot.how, paint, x=names[0], y=names[1])
+    axes = [_axis(name, [trial.params.get(name) for trial in trials], facts.domains.get(name)) for name in names]
+    (x, y), scores = (
+        (np.array(axis["values"], dtype=float) for axis in axes),
+        np.array([trial.score for trial in trials]),
+    )
+    sides = [_edges(axis, values) for axis, values in zip(axes, (x, y), strict=True)]
+    total, x_ends, y_ends = np.histogram2d(x, y, bins=sides, weights=scores)
+    number, _, _ = np.histogram2d(x, y, bins=sides)
+    with np.errstate(invalid="ignore"):
+        mean = np.where(number > 0, total / number, np.nan).T
+    figure.add_heatmap(
+        x=x_ends, y=y_ends, z=[[None if np.isnan(one) else float(one) for one in row] for row in mean],
+        colorscale=SCALE, colorbar={"title": {"text": "mean score"}}, hoverinfo="skip", opacity=0.75,
+    )  # fmt: skip
+    marker = {"color": paint["text"], "size": 5, "line": {"color": paint["paper"], "width": 1}}
+    figure.add_scatter(
+        x=x, y=y, mode="markers", marker=marker, showlegend=False,
+        text=[tip(trial) for trial in trials], hovertemplate="%{text}<extra></extra>",
+    )  # fmt: skip
+    ticks = [{"tickvals": axis.get("tickvals"), "ticktext": axis.get("ticktext")} for axis in axes]
+    return figure.update_layout(xaxis=ticks[0], yaxis=ticks[1])
+
+
+def _edges(axis: Mapping[str, Any], values: np.ndarray) -> np.ndarray:
+    """Return the edges of the fields along an axis: one a choice, or some of equal width."""
+    if "places" in axis:
+        return np.arange(axis["places"] + 1) - 0.5
+    return np.histogram_bin_edges(values, bins=min(BINS, max(2, len(np.unique(values)))))
+
+
+def _axis(name: str, values: Sequence[Any], domain: Domain | None) -> dict[str, Any]:
+    """Return values as an axis of numbers: logarithms where the search is by orders of magnitude, places of choices."""
+    if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
+        if domain is None or not domain.log or min(values) <= 0:
+            return {"label": text_of(name), "values": list(values)}
+        logs = [math.log10(value) for value in values]
+        whole = range(math.floor(min(logs)), math.ceil(max(logs)) + 1)
+        ticks = [power + math.log10(times) for power in whole for times in (1, 2, 5)]
+        ticks = [tick for tick in ticks if min(logs) - 0.01 <= tick <= max(logs) + 0.01] or [logs[0]]
+        words = [f"{10**tick:.3g}" for tick in ticks]
+        return {"label": text_of(name), "values": logs, "tickvals": ticks, "ticktext": words}
+    known = sorted({str(value) for value in values})
+    places = {text: place for place, text in enumerate(known)}
+    return {
+        "label": text_of(name),
+        "values": [places[str(value)] for value in values],
+        "places": len(known),
+        "tickvals": list(range(len(known))),
+        "ticktext": [text_of(text) for text in known],
+    }
