@@ -105,14 +105,17 @@ class ProgressPump:
         try:
             while self._running():
                 with self._reading() as state:
-                    self._screen.update(state)
                     self._tell(state, running=True)
+                    self._screen.update(state)
                 time.sleep(self._screen.interval_s)
-            with self._reading() as state:
-                self._screen.finish(state)
-                self._tell(state, running=False)
+            self._failed.clear()  # who could not be told before is told of the end
         finally:
-            self._shown.set()
+            try:
+                with self._reading() as state:
+                    self._tell(state, running=False)
+                    self._screen.finish(state)
+            finally:
+                self._shown.set()
 
     def _tell(self, state: RunState, *, running: bool) -> None:
         for watcher in self._watchers():

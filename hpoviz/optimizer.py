@@ -37,8 +37,8 @@ __all__ = ["Optimizer"]
 class Optimizer(RunDisplay):
     """Searches the hyperparameters of a Keras classifier; creates nothing on disk before `start` or `run`.
 
-    Not thread-safe: use it from one thread. The search itself runs in a thread of its own; dashboards start and stop
-    it from theirs.
+    Use it from one thread. The search itself runs in a thread of its own, and dashboards start and stop it from theirs:
+    ``_at_work`` is held while something is begun, and while a job runs, so only one of them does.
 
     Parameters
     ----------
@@ -100,7 +100,7 @@ class Optimizer(RunDisplay):
             check_sampler(sampler, self._problem.space)
         make_pruner(request.pruner)
         self._dashboards = []
-        self._beginning = threading.Lock()
+        self._at_work = threading.Lock()
         self._log = None  # from the start on, when the run is on disk
         self._record = {}
         self._missing: list[Missing] = []
@@ -237,31 +237,30 @@ class Optimizer(RunDisplay):
     def _begin(self, more_trials: int = 0, *, display: str = NONE) -> None:
         """Start the search; dashboards that are on screen show it, and what `display` names."""
         check_count("more_trials", more_trials, least=0)
-        if not self._beginning.acquire(blocking=False):
-            raise ConfigError("This search is being started already.")
         try:
-            self._check_ready()
-            if self._log is None:
-                self._create()
-            assert self._log is not None  # it was created or reopened
-            runner = self._study_runner()
-            pump = ProgressPump(  # before the search begins: what cannot be shown must not run unseen
-                self._log.reading,
-                self._is_running,
-                self._title(),
-                len(self._ended()),
-                display=display,
-                bundle=self._bundle if display == DASHBOARD else None,
-                watchers=lambda: tuple(self._dashboards),
-            )
-            runner.start(self._wanted + more_trials)
-            self._wanted += more_trials
-            self._pump = pump
-            pump.start()
+            with self._alone():
+                self._check_ready()
+                if self._pump is not None:
+                    self._pump.finish()  # of the start before, which may still be telling of its end
+                if self._log is None:
+                    self._create()
+                assert self._log is not None  # it was created or reopened
+                runner = self._study_runner()
+                pump = ProgressPump(  # before the search begins: what cannot be shown must not run unseen
+                    self._log.reading,
+                    self._is_running,
+                    self._title(),
+                    len(self._ended()),
+                    display=display,
+                    bundle=self._bundle if display == DASHBOARD else None,
+                    watchers=lambda: tuple(self._dashboards),
+                )
+                runner.start(self._wanted + more_trials)
+                self._wanted += more_trials
+                self._pump = pump
+                pump.start()
         finally:
-            self._beginning.release()
-            for dashboard in tuple(self._dashboards):
-                dashboard.renew()
+            self._renew_dashboards()
 
     def _stop_soon(self) -> None:
         """Ask the search to stop, and return at once."""
@@ -273,10 +272,13 @@ class Optimizer(RunDisplay):
         if (data is self.data or data == self._data_name) and request == self.request:
             return
         changed = Optimizer(data, **request.keywords())
-        for step in self._plan:
-            changed._add_to_plan(step["origin"], changed._problem.completed(step["params"]), exact=step["exact"])
-        kept = {"_dashboards": self._dashboards, "_beginning": self._beginning}
-        self.__dict__.update(changed.__dict__ | kept)
+        with self._alone():
+            if self._log is not None:
+                raise ConfigError("The search has begun meanwhile, with the settings it had.")
+            for step in self._plan:
+                changed._add_to_plan(step["origin"], changed._problem.completed(step["params"]), exact=step["exact"])
+            kept = {"_dashboards": self._dashboards, "_at_work": self._at_work}
+            self.__dict__.update(changed.__dict__ | kept)
 
     def _best_params_of(self, source: Any, top: int) -> list[Mapping[str, Any]]:
         """Return the parameters of the best trials of an earlier run."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+import traceback
 from typing import Any
 
 from hpoviz import _html
@@ -30,6 +32,14 @@ class RunDisplay(RunJobs):
         shown = next(iter(tuple(self._dashboards)), None) or make_dashboard(self)
         data, _ = shown._repr_mimebundle_()
         return dict(data)
+
+    def _renew_dashboards(self) -> None:
+        """Let every dashboard show settings and state as they are now; one that cannot does not stop the others."""
+        for dashboard in tuple(self._dashboards):
+            try:
+                dashboard.renew()
+            except Exception:
+                traceback.print_exc()
 
     def __repr__(self) -> str:
         facts = "\n".join(f"  {name}: {value}" for name, value in self._facts())
@@ -70,7 +80,10 @@ class RunDisplay(RunJobs):
         with self._reading() as state:
             ended, wanted, left = len(state.numbered), state.wanted, seconds_left(state)
         if ended:
-            used = sum(path.stat().st_size for path in self._folder.glob("trials/*/model.keras"))
+            used = 0
+            for path in self._folder.glob("trials/*/model.keras"):
+                with contextlib.suppress(FileNotFoundError):  # a worse one may just have been deleted
+                    used += path.stat().st_size
             text = f"{size(used)} of models on disk"
             if ended < wanted:
                 text += f", about {size(used / ended * wanted)} in the end"

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import abc
+import contextlib
+import threading
+from collections.abc import Iterator
 
 from hpoviz._display import ProgressPump
 from hpoviz.backends.backend import Backend
 from hpoviz.config import check_count
+from hpoviz.errors import ConfigError
 from hpoviz.results import FINISHED
 from hpoviz.run_plots import RunPlots
 from hpoviz.running.estimate import Estimate, calibrate
@@ -29,6 +33,7 @@ class RunJobs(RunPlots):
     """
 
     seed: int
+    _at_work: threading.Lock
     _backend: Backend
     _wanted: int
     _estimate: Estimate | None
@@ -44,19 +49,16 @@ class RunJobs(RunPlots):
         ConfigError
             The search is running, or no model of the space could be trained.
         """
-        self._check_ready()
-        self._estimate = calibrate(
-            self._problem,
-            self._backend,
-            trials=self._wanted,
-            seed=self.seed,
-            watch=lambda runner, log: _watch(
-                runner,
-                log,
-                f"hpoviz · {self.data.name} · {self._backend.describe()} · estimating",
-                self.request.config.display,
-            ),
-        )
+        title = f"hpoviz · {self.data.name} · {self._backend.describe()} · estimating"
+        with self._alone():
+            self._check_ready()
+            self._estimate = calibrate(
+                self._problem,
+                self._backend,
+                trials=self._wanted,
+                seed=self.seed,
+                watch=lambda runner, log: _watch(runner, log, title, self.request.config.display),
+            )
         return self._estimate
 
     def cross_validate(self, top: int = 3, folds: int = 5) -> CrossValidation:
@@ -130,7 +132,11 @@ class RunJobs(RunPlots):
 
     def _run_job(self, job: Job) -> JobLog:
         """Run a job on the backend, show its progress, wait for its end, and return its log."""
-        self._check_ready()
+        with self._alone():
+            self._check_ready()
+            return self._train(job)
+
+    def _train(self, job: Job) -> JobLog:
         assert self._log is not None  # there is a best trial
         with self._reading() as state:
             name = f"{job.kind}-{1 + sum(known.startswith(job.kind) for known in state.jobs)}"
@@ -143,6 +149,16 @@ class RunJobs(RunPlots):
         if runner.error is not None:
             raise runner.error
         return log
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Hold the right to begin something; ConfigError where somebody else has it."""
+        if not self._at_work.acquire(blocking=False):
+            raise ConfigError("This search is being started, or trains something beside it. Wait for that to end.")
+        try:
+            yield
+        finally:
+            self._at_work.release()
 
     @abc.abstractmethod
     def _check_ready(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from hpoviz.config import OptimizationRequest
@@ -123,9 +123,18 @@ def request_of(settings: Mapping[str, Any], choices: Choices, *, space: Any = No
     Raises
     ------
     ConfigError
-        Something that cannot be, in the space with every problem at once.
+        With every problem at once.
     """
-    request, name = choices.request, _checked_name(settings.get("data", choices.data_name), choices)
+    request, problems = choices.request, list[str]()
+
+    def checked(check: Callable[..., Any], *given: Any) -> Any:
+        try:
+            return check(*given)
+        except ConfigError as error:
+            problems.append(str(error))
+            return None
+
+    name = checked(_checked_name, settings.get("data", choices.data_name), choices)
     objective = settings.get("objective", request.objective)
     fields: dict[str, Any] = {
         "objective": objective,
@@ -134,9 +143,13 @@ def request_of(settings: Mapping[str, Any], choices: Choices, *, space: Any = No
         "seed": settings.get("seed", request.seed),
         "weights": _chosen_weights(objective, settings.get("weights", request.weights), request),
     }
-    if isinstance(request.backend, str):
-        fields["backend"] = _checked_backend(settings.get("backend", request.backend))
-    return name, dataclasses.replace(request, **fields, **_space_fields(settings, name, choices, space))
+    backend, own = settings.get("backend", request.backend), not isinstance(request.backend, str)
+    fields["backend"] = request.backend if own else checked(_checked_backend, backend) or request.backend
+    space_fields = checked(_space_fields, settings, choices.data_name if name is None else name, choices, space)
+    changed = checked(lambda: dataclasses.replace(request, **fields, **(space_fields or {})))
+    if problems:
+        raise ConfigError("\n".join(problems))
+    return name, changed
 
 
 def _checked_name(name: Any, choices: Choices) -> str:
@@ -202,8 +215,9 @@ def _changed(settings: Mapping[str, Any], space: SearchSpace) -> dict[str, Any]:
     entries = settings.get("space") or {}
     if not isinstance(entries, Mapping):
         raise ConfigError(f"space must map parameters to ranges or choices. Got {entries!r}.")
-    if "epochs" in settings and EPOCHS in space.parameters:
-        entries = {**entries, EPOCHS: {"range": settings["epochs"]}}
+    ends = settings.get("epochs")
+    if EPOCHS in space.parameters and ends is not None and ends != _ends(space.domains[EPOCHS]):
+        entries = {**entries, EPOCHS: {"range": ends}}
     found, problems = {}, []
     for name, entry in entries.items():
         try:
@@ -233,6 +247,10 @@ def _wanted(item: Parameter, entry: Any) -> Any:
             return low if low == high else (low, high)
         case {"choices": [*places]} if all(type(place) is int and 0 <= place < len(values) for place in places):
             return [values[place] for place in places]
+        case {"range": _}:
+            raise ConfigError(
+                f"{item.name} needs a number at both ends, {item.describe_allowed()}. Got {entry['range']!r}."
+            )
     raise ConfigError(f"{item.name} needs two numbers, or places of its choices. Got {entry!r}.")
 
 

@@ -38,7 +38,7 @@ READY = """() => {
     const shown = window.jupyterapp?.shell.currentWidget;
     return shown?.context?.isReady && shown.sessionContext.session?.kernel?.status === 'idle';
 }"""
-STARTING_S, LONGEST_MS = 60, 120_000
+STARTING_S, LONGEST_MS = 180, 120_000
 
 
 class Lab:
@@ -94,7 +94,7 @@ class Lab:
         context = self.browser.new_context(viewport={"width": width, "height": height}, accept_downloads=True)
         page = context.new_page()
         found = Notebook(page)
-        page.goto(f"http://127.0.0.1:{self._port}/doc/tree/{name}?token={self._token}&reset")
+        page.goto(f"http://127.0.0.1:{self._port}/doc/tree/{name}?token={self._token}&reset", timeout=LONGEST_MS)
         page.wait_for_function(READY, timeout=LONGEST_MS)
         return found
 
@@ -134,7 +134,7 @@ def wait_for(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
             urllib.request.urlopen(address, timeout=5).close()
         except urllib.error.HTTPError:
             return
-        except (urllib.error.URLError, ConnectionError):
+        except OSError:
             if server.poll() is not None:
                 break
             time.sleep(0.1)

@@ -31,6 +31,9 @@ class SceneFigure(go.Figure):  # type: ignore[misc]  # plotly is not typed
         self._fit = fit
         self._view: Any = None
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return SceneFigure, (go.Figure(self.to_dict()), self._fit)  # a copy has a view of its own
+
     def close(self) -> None:
         """Take the view from the screen and give back what it holds."""
         if self._view is not None:
@@ -43,7 +46,9 @@ class SceneFigure(go.Figure):  # type: ignore[misc]  # plotly is not typed
             return static
         from hpoviz.widgets.scene_view import SceneView  # reads 5 MB of plotly.js
 
-        if self._view is None:
+        if self._view is None or self._view.comm is None:  # somebody may have closed all widgets
             self._view = SceneView(figure=self.to_json(), fit=self._fit)
+        else:
+            self._view.figure = self.to_json()  # it may have been changed since
         shown = self._view._repr_mimebundle_()
         return {**static, **(shown[0] if isinstance(shown, tuple) else shown)}

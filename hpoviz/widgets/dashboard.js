@@ -28,7 +28,7 @@ class Store {
   constructor(model) {
     this.model = model;
     this.views = new Set();
-    this.ui = { order: "score", state: "all", search: "", chosen: new Set(), setup: null, space: false, differing: false };
+    this.ui = { order: "score", state: "all", search: "", chosen: new Set(), space: false, differing: false };
     this.waiting = new Map(); // what was asked for and not answered, with the timers of patience
     this.details = new Map();
     this.drawings = new Map();
@@ -56,8 +56,10 @@ class Store {
   #answered({ to, well }) {
     clearTimeout(this.waiting.get(to));
     this.waiting.delete(to);
-    this.stopping = to === "stop" ? well : this.stopping;
+    this.stopping = to === "stop" ? well && this.head.running : this.stopping;
+    if (to === "choose" && !well) this.draft.data = this.get("form").data; // what is shown is still of these
     this.each("noticed");
+    if (to === "choose" && !well) this.each("formed");
     this.each("waited");
     this.#changed();
   }
@@ -96,16 +98,18 @@ class Store {
     } else if (message.kind === "architecture") {
       this.drawings.set(message.id, message);
       this.each("detailed", message.id);
+    } else if (message.kind === "heard") {
+      clearTimeout(this.waiting.get(message.to)); // it is at work
     } else if (message.kind === "answered") {
       this.#answered(message);
     }
   }
 
   #changed() {
+    if (!this.head.running) this.stopping = false;
     if (this.frame) return;
     this.frame = requestAnimationFrame(() => {
       this.frame = null;
-      if (!this.head.running) this.stopping = false;
       this.each("changed");
     });
   }
@@ -144,7 +148,7 @@ class DashboardView {
     this.store.views.delete(this);
     if (this.store.open?.view !== this) return;
     this.store.open.view = null; // the cell is drawn anew: what was open opens there
-    [...this.store.views].at(-1)?.reopen();
+    [...this.store.views].filter((view) => view.root.isConnected).at(-1)?.reopen();
   }
 
   /** Open what was open in a view that is no more. */
@@ -203,6 +207,7 @@ class DashboardView {
     this.start.hidden = head.running || (head.begun && head.ended >= head.wanted);
     say(this.start, head.begun ? "▶ Go on" : "▶ Start");
     this.stop.hidden = !head.running;
+    this.stop.disabled = store.waiting.has("stop") || Boolean(store.stopping);
     this.more.hidden = head.running || !head.begun;
     this.live.hidden = !head.begun;
     if (this.hadBegun !== head.begun) {
@@ -220,11 +225,11 @@ class DashboardView {
 
   /** Buttons and fields wait for what was asked for. */
   waited() {
-    const { waiting, stopping, head } = this.store, beginning = waiting.has("start") || waiting.has("more");
+    const { waiting, head } = this.store, beginning = waiting.has("start") || waiting.has("more");
+    if (waiting.has("choose") && this.setup.contains(document.activeElement)) this.focused = document.activeElement.dataset.field;
     this.start.disabled = beginning || waiting.has("choose");
     this.moreButton.disabled = beginning;
-    this.stop.disabled = waiting.has("stop") || Boolean(stopping);
-    const fixed = head.begun || beginning || waiting.has("choose");
+    const fixed = head.begun || this.store.get("form").begun || beginning || waiting.has("choose");
     for (const control of this.setup.querySelectorAll(":is(input, select, button):not(.hp-q)")) control.disabled = fixed || control.dataset.fixed === "true";
     this.setup.setAttribute("aria-busy", waiting.has("choose"));
   }
@@ -237,7 +242,8 @@ class DashboardView {
   }
 
   formed() {
-    const focus = this.setup.contains(document.activeElement) ? document.activeElement.dataset.field : null;
+    const focus = this.focused ?? (this.setup.contains(document.activeElement) ? document.activeElement.dataset.field : null);
+    this.focused = null;
     this.setup.querySelector(".hp-form")?.remove();
     this.setup.append(makeForm(this));
     this.waited();
@@ -297,6 +303,7 @@ class DashboardView {
     setTimeout(() => {
       const waits = this.store.open?.id === id && this.dialog.querySelector(`.hp-waiting[data-for="${kind}"]`);
       if (waits && kind === "details") say(waits, "The kernel is busy with a cell. The rest comes when it has ended.");
+      if (waits && kind === "architecture") say(waits, " Loading the model, once the kernel has time: it may be busy with a cell …");
     }, ANSWER_MS);
   }
 
@@ -556,7 +563,7 @@ function architectureOf(view, trial) {
   const said = drawing?.waiting ? " Loading the model …" : " Loads the model; the first time TensorFlow takes some seconds.";
   box.append(
     make("button", { type: "button", disabled: Boolean(drawing?.waiting), onclick: () => view.draw(trial.id) }, "Draw the layers"),
-    make("span", { class: "hp-muted", role: "status" }, said),
+    make("span", { class: drawing?.waiting ? "hp-muted hp-waiting" : "hp-muted", "data-for": "architecture", role: "status" }, said),
   );
   return box;
 }

@@ -82,6 +82,7 @@ class Dashboard(anywidget.AnyWidget):
         + _asset("dashboard.js")
     )
     _css = _asset("dashboard.css")
+    _ipython_display_ = None  # of ipywidgets 7, which would show nothing but the widget
     frame = traitlets.Dict().tag(sync=True)
     form = traitlets.Dict().tag(sync=True)
     snapshot = traitlets.Dict().tag(sync=True)
@@ -104,12 +105,13 @@ class Dashboard(anywidget.AnyWidget):
         self._busy = threading.Lock()  # held while a search is made ready
         self._choices = Choices("digits", OptimizationRequest())
         self._feed = RunFeed(Scoring())
-        if optimizer is not None:
-            self._watch(optimizer)
+        self._optimizer = optimizer
         self.renew()
         # Last, so that all of it comes with the widget: the browser begins before it hears of later changes.
         super().__init__(frame=frame)
         self.on_msg(self._told)
+        if optimizer is not None:
+            self._watch(optimizer)
 
     @property
     def optimizer(self) -> Optimizer | None:
@@ -182,6 +184,8 @@ class Dashboard(anywidget.AnyWidget):
     def _do(self, kind: str, action: Callable[[Mapping[str, Any]], None], message: Mapping[str, Any]) -> None:
         """Do it, and tell the browser that it was done; what goes wrong is said on the screen."""
         problem = ""
+        if kind in ("start", "more", "stop", "choose"):
+            self.send({"kind": "heard", "to": kind})
         try:
             action(message)
         except HpovizError as error:
@@ -213,9 +217,11 @@ class Dashboard(anywidget.AnyWidget):
         """Take settings over that change what else can be set."""
         if self._begun:
             raise ConfigError(ONCE_SETTINGS)
-        self._choices = self._chosen(message)
+        chosen = self._chosen(message)
         self._say("")
-        self._show_form()
+        if not self._begun:  # nobody has started it meanwhile
+            self._choices = chosen
+            self._show_form()
 
     def _start(self, message: Mapping[str, Any]) -> None:
         if not self._busy.acquire(blocking=False):

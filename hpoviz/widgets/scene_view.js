@@ -7,7 +7,7 @@ function fitScene(Plotly, root, { wide, narrow, ratio, all, few }) {
   root.hpovizWidth = width;
   const share = Math.min(width / wide, 1);
   const names = (width < narrow ? few : all).map((name) => ({ ...name, font: { ...name.font, size: Math.max(name.font.size * share, 8) } }));
-  Plotly.relayout(root, {
+  return Plotly.relayout(root, {
     width, "scene.aspectratio": { x: ratio.x * share, y: ratio.y * share, z: ratio.z * share }, "scene.annotations": names,
   });
 }

@@ -1,7 +1,9 @@
 """The model in three dimensions: sizes, places, colours and steps of the figure."""
 
+import copy
 import itertools
 import json
+import pickle
 
 import keras
 import numpy as np
@@ -143,4 +145,7 @@ def test_a_figure_for_a_notebook_is_plotlys_and_knows_how_to_fit(resnet):
     assert narrow.layout.scene.aspectratio.x == pytest.approx(share * fit["ratio"]["x"])
     json.dumps(fit, allow_nan=False)
     assert "application/vnd.jupyter.widget-view+json" not in figure._repr_mimebundle_()  # not in a notebook
+    for copied in (copy.deepcopy(figure), pickle.loads(pickle.dumps(figure))):
+        assert copied.to_json() == figure.to_json()
+        assert copied._fit == fit
     figure.close()

@@ -300,18 +300,25 @@ def test_the_3d_view_fits_every_width_plays_and_leaves_nothing(notebook):
     wide = scene.evaluate(shown)
     assert wide["share"] == pytest.approx(1)
     assert wide["names"] > 2
-    for width in (820, 390):
-        notebook.page.set_viewport_size({"width": width, "height": 844})
-        notebook.page.wait_for_timeout(1_500)
-        now = scene.evaluate(shown)
-        assert now["inside"]
-        assert now["share"] == pytest.approx(now["width"] / 880, abs=0.01)
-        assert now["names"] == (2 if width == 390 else wide["names"])
+    try:
+        for width in (820, 390):
+            notebook.page.set_viewport_size({"width": width, "height": 844})
+            names = 2 if width == 390 else wide["names"]
+            notebook.page.wait_for_function(
+                f"""e => {{
+                    const now = ({shown})(e);
+                    return now.inside && now.width === e.clientWidth && now.names === {names}
+                        && Math.abs(now.share - now.width / 880) < 0.01;
+                }}""",
+                arg=scene.element_handle(),
+                timeout=60_000,
+            )
+    finally:
+        notebook.page.set_viewport_size({"width": 1440, "height": 900})
     scene.locator("text=▶ Forward").first.click()
     notebook.page.wait_for_function(
-        "e => e.data.find(trace => trace.name === 'step').x.length > 0", arg=scene.element_handle(), timeout=20_000
+        "e => e.data.find(trace => trace.name === 'step').x.length > 0", arg=scene.element_handle(), timeout=60_000
     )
-    notebook.page.set_viewport_size({"width": 1440, "height": 900})
     notebook.execute("solid.close()")
     assert int(notebook.execute(count)) == before
 
