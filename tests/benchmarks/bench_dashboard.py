@@ -29,7 +29,7 @@ from tests.made_up_run import made_up_events, made_up_run
 
 TRIALS, EPOCHS, EVENTS_A_REFRESH = 1_000, 20, 25
 REOPENED = 5
-PAINTS = 3
+PAINTS, STOPS = 3, 5
 DASH = ".hpoviz-dash[data-ready]"
 
 
@@ -107,6 +107,29 @@ def _seconds_of(thread: threading.Thread) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
+def stopping(folder: Path) -> list[str]:
+    """Stop searches of two workers in the middle of an epoch: from the message until all has stopped."""
+    found = []
+    for number in range(STOPS):
+        opt = hpoviz.Optimizer(
+            "digits", trials=1_000, epochs=500, seed=number, workers=2, pruner=None, run_dir=folder / str(number),
+            config=hpoviz.OptimizationConfig(display="none", early_stopping_patience=None),
+        )  # fmt: skip
+        dashboard = Dashboard(opt)
+        opt.start()
+        while [slot["batch"] > 0 for slot in dashboard._feed._head["slots"]].count(True) < 2:
+            time.sleep(0.05)
+        began = time.monotonic()
+        dashboard._told(dashboard, {"kind": "stop"}, None)
+        while opt._is_running():
+            time.sleep(0.01)
+        found.append(time.monotonic() - began)
+        opt.wait()
+        dashboard.close()
+    times = ", ".join(f"{one:.2f}" for one in found)
+    return [f"| Stop in the middle of an epoch until all has stopped, s, {STOPS} times | {times} | 3 |"]
+
+
 def first_paint(folder: Path, chromium: str) -> list[str]:
     """Show a finished search of a thousand trials in JupyterLab: from the cell's start until its tiles are there."""
     cells = [
@@ -135,6 +158,7 @@ def main() -> None:
         folder = Path(name)
         made_up_run(folder / "thousand", TRIALS, EPOCHS)
         lines = [*replay(folder), *memory(folder / "thousand"), *real_search(folder / "real")]
+        lines += stopping(folder / "stopped")
         chromium = shutil.which("chromium") or shutil.which("google-chrome")
         lines += first_paint(folder, chromium) if chromium else ["| first paint | no Chromium here | 3 |"]
     print("\n".join(lines), flush=True)
