@@ -5,13 +5,13 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
 import plotly.graph_objects as go
 
 from hpoviz.architecture.colouring import Coloring, Theme
 from hpoviz.architecture.palette import THEMES
+from hpoviz.assets import asset
 
 __all__ = ["html_page"]
 
@@ -74,7 +74,7 @@ body {{ background: {colours["paper"]}; color: {colours["text"]}; font: 15px/1.5
   max-width: 1280px; padding: 12px; }}
 h1, h2 {{ font-size: 1.15rem; margin: 0.4em 0; overflow-wrap: anywhere; }}
 .hpoviz-graph-canvas {{ height: 560px; overflow: auto !important; }}
-{_asset("graph_view.css")}
+{asset("graph_view.css")}
 </style>
 </head>
 <body>
@@ -84,10 +84,10 @@ h1, h2 {{ font-size: 1.15rem; margin: 0.4em 0; overflow-wrap: anywhere; }}
 {solid}
 <script type="application/json" id="model">{_json(page)}</script>
 <script type="module">
-{_asset("elements.js")}
-{_asset("graph_faces.js")}
-{_asset("graph_view.js")}
-{_asset("scene_view.js")}
+{asset("elements.js")}
+{asset("graph_faces.js")}
+{asset("graph_view.js")}
+{asset("scene_view.js")}
 const page = JSON.parse(document.getElementById("model").textContent);
 mountPage(document.getElementById("graph"), page);
 for (const solid of document.querySelectorAll(".plotly-graph-div")) {{
@@ -97,10 +97,6 @@ for (const solid of document.querySelectorAll(".plotly-graph-div")) {{
 </body>
 </html>
 """
-
-
-def _asset(name: str) -> str:
-    return files("hpoviz.widgets").joinpath(name).read_text(encoding="utf-8")
 
 
 def _json(value: Any) -> str:

@@ -6,7 +6,6 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import metadata
-from importlib.resources import files
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +13,7 @@ import anywidget
 import traitlets
 
 from hpoviz import _html, search_form
+from hpoviz.assets import asset
 from hpoviz.config import OptimizationRequest, check_count
 from hpoviz.errors import ConfigError, HpovizError, StoreError
 from hpoviz.health.weights import Scoring
@@ -33,10 +33,6 @@ NO_WIDGETS = (
     "The dashboard is to be seen in a running notebook: JupyterLab, Notebook 7, Colab, VS Code, or Voila (make app)."
 )
 ONCE_SETTINGS = "The settings of a search that has begun stay as they are. Make another one: hpoviz.Dashboard()."
-
-
-def _asset(name: str) -> str:
-    return files("hpoviz.widgets").joinpath(name).read_text(encoding="utf-8")
 
 
 class Dashboard(anywidget.AnyWidget):
@@ -75,13 +71,13 @@ class Dashboard(anywidget.AnyWidget):
     """
 
     _esm = (
-        _asset("elements.js")
-        + _asset("charts.js")
-        + _asset("gallery.js")
-        + _asset("settings_form.js")
-        + _asset("dashboard.js")
+        asset("elements.js")
+        + asset("charts.js")
+        + asset("gallery.js")
+        + asset("settings_form.js")
+        + asset("dashboard.js")
     )
-    _css = _asset("dashboard.css")
+    _css = asset("dashboard.css")
     _ipython_display_ = None  # of ipywidgets 7, which would show nothing but the widget
     frame = traitlets.Dict().tag(sync=True)
     form = traitlets.Dict().tag(sync=True)

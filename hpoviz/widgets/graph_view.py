@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from importlib.resources import files
 from typing import Any
 
 import anywidget
@@ -12,6 +11,7 @@ import ipywidgets
 import traitlets
 
 from hpoviz.architecture.graph_state import GraphState
+from hpoviz.assets import asset
 from hpoviz.errors import ConfigError, HpovizError
 
 __all__ = ["GraphView"]
@@ -20,15 +20,11 @@ LOWEST, HIGHEST = 260, 620  # pixels
 WIDGET_MIME = "application/vnd.jupyter.widget-view+json"
 
 
-def _asset(name: str) -> str:
-    return files("hpoviz.widgets").joinpath(name).read_text(encoding="utf-8")
-
-
 class GraphTools(anywidget.AnyWidget):
     """Toolbar, caption, legend and details; all of it runs in the browser."""
 
-    _esm = _asset("elements.js") + _asset("graph_faces.js") + _asset("graph_view.js")
-    _css = _asset("graph_view.css")
+    _esm = asset("elements.js") + asset("graph_faces.js") + asset("graph_view.js")
+    _css = asset("graph_view.css")
     scene = traitlets.Dict().tag(sync=True)
     recordings = traitlets.Dict().tag(sync=True)
     choices: Any = traitlets.List().tag(sync=True)

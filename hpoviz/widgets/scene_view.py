@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
-
 import anywidget
 import traitlets
 from plotly.offline import get_plotlyjs
+
+from hpoviz.assets import asset
 
 __all__ = ["SceneView"]
 
 # plotly.js gives itself to the module system that it finds; a browser's modules have none, so here is one.
 LIBRARY = f"const module = {{ exports: {{}} }}, exports = module.exports, define = undefined;\n{get_plotlyjs()}\n"
-
-
-def _asset(name: str) -> str:
-    return files("hpoviz.widgets").joinpath(name).read_text(encoding="utf-8")
 
 
 class SceneView(anywidget.AnyWidget):
@@ -29,7 +25,7 @@ class SceneView(anywidget.AnyWidget):
         What `hpoviz.architecture.scene3d.scene_fit` returns.
     """
 
-    _esm = LIBRARY + _asset("elements.js") + _asset("scene_view.js") + _asset("scene_widget.js")
+    _esm = LIBRARY + asset("elements.js") + asset("scene_view.js") + asset("scene_widget.js")
     figure = traitlets.Unicode("{}").tag(sync=True)
     fit = traitlets.Dict().tag(sync=True)
 

@@ -10,6 +10,7 @@ import ipywidgets
 import pytest
 
 import hpoviz
+from hpoviz.assets import asset
 from hpoviz.errors import ConfigError
 from hpoviz.widgets import dashboard as module
 from hpoviz.widgets.dashboard import Dashboard
@@ -475,4 +476,4 @@ def test_no_thread_is_left(finished):
 
 def test_every_asset_is_there():
     for name in ("elements.js", "charts.js", "gallery.js", "settings_form.js", "dashboard.js", "dashboard.css"):
-        assert len(module._asset(name)) > 500
+        assert len(asset(name)) > 500
