@@ -18,7 +18,7 @@ from tests.lab import Lab, Notebook
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
 SIZES = {"desktop": (1440, 900), "tablet": (820, 1180), "phone": (390, 844)}
-WHOLE = (1240, 1240)  # a window that shows all of it
+WHOLE = (1240, 1420)  # a window that shows all of it
 DASH = ".hpoviz-dash[data-ready]"
 CELLS = [
     "import hpoviz",
