@@ -241,11 +241,11 @@ def test_one_hot_labels_of_a_model_that_is_not_compiled():
 
 
 def test_a_loss_that_is_not_finite_still_flows_back():
-    model = models.cnn()
-    x, y = images()
-    x[0] = np.inf
-    played = recorder_of(model, (x, y)).played(0)
-    assert played["loss"] is None
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1, use_bias=False, name="line")])
+    model.compile(loss="mse")
+    model.layers[0].kernel.assign([[1.0], [1.0]])
+    played = recorder_of(model, (np.full((4, 2), 1e30, "float32"), np.zeros(4))).played(0)
+    assert played["loss"] is None  # 4e60 is more than float32 holds
     assert played["backward"]
 
 
