@@ -38,6 +38,9 @@ class OptimizationConfig:
     health_monitoring_frequency : int
         A trial's hidden layers are looked at before training, after every so many epochs and at the end, when its
         health is measured. 0: never, and trials have no health.
+    record_layers : bool
+        Trials keep what their figures are drawn from: predictions, and by layer and epoch histograms, gradients, silent
+        units and pictures of one sample; some hundred kilobytes a trial.
     display : {"dashboard", "html", "text", "none"}
         How a running search shows itself in a notebook: by the dashboard; by bars in HTML, where widgets cannot be had;
         by lines of text; not at all. Outside of notebooks it is text or nothing.
@@ -59,6 +62,7 @@ class OptimizationConfig:
     startup_trials: int = 8
     keep_models: str = "all"
     health_monitoring_frequency: int = 1
+    record_layers: bool = True
     display: str = "dashboard"
 
     def __post_init__(self) -> None:
@@ -71,6 +75,7 @@ class OptimizationConfig:
         yield from _whole("startup_trials", self.startup_trials, least=1)
         yield from _one_of("keep_models", self.keep_models, ("all", "best"))
         yield from _whole("health_monitoring_frequency", self.health_monitoring_frequency, least=0)
+        yield from _flag("record_layers", self.record_layers)
         yield from _one_of("display", self.display, DISPLAYS)
 
 
@@ -290,6 +295,11 @@ def _positive(name: str, value: Any, *, optional: bool = False) -> Iterator[str]
 def _instance(name: str, value: Any, types: Any, allowed: str) -> Iterator[str]:
     if not isinstance(value, types):
         yield f"{name} must be {allowed}. Got {value!r}."
+
+
+def _flag(name: str, value: Any) -> Iterator[str]:
+    if not isinstance(value, bool):
+        yield f"{name} must be True or False. Got {value!r}."
 
 
 def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> Iterator[str]:

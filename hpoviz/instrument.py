@@ -17,7 +17,7 @@ from hpoviz.architecture.recording import ChannelMaps, Recording, TensorRecord, 
 from hpoviz.errors import ConfigError, DatasetError, nearest
 from hpoviz.training.gradient_norm import squared_norm
 
-__all__ = ["are_shares", "record", "unchanged"]
+__all__ = ["MAP_SIDE", "SEQUENCE_SIDE", "are_shares", "record", "shrunk", "unchanged"]
 
 MAP_SIDE, SEQUENCE_SIDE = 32, 64
 Loss = Callable[[Any, Any], Any]
@@ -280,11 +280,11 @@ def _maps(node: str, array: np.ndarray, channels: int) -> ChannelMaps:
     if sample.ndim >= 3:
         sample = sample.reshape(sample.shape[0], -1, sample.shape[-1])
         order = np.argsort(-np.abs(sample).mean((0, 1)), kind="stable")[:channels]
-        kind, pictures = "image", _shrunk(np.moveaxis(sample[..., order], -1, 0), MAP_SIDE)
+        kind, pictures = "image", shrunk(np.moveaxis(sample[..., order], -1, 0), MAP_SIDE)
     else:
         kind = "sequence" if sample.ndim == 2 else "vector"
         order = np.arange(sample.shape[-1] if sample.ndim else 1)
-        pictures = _shrunk(sample.reshape(1, -1, len(order)), SEQUENCE_SIDE)
+        pictures = shrunk(sample.reshape(1, -1, len(order)), SEQUENCE_SIDE)
     low, high = float(pictures.min()), float(pictures.max())
     scaled = (pictures - low) / (high - low if high > low else 1.0)
     return ChannelMaps(
@@ -297,7 +297,7 @@ def _maps(node: str, array: np.ndarray, channels: int) -> ChannelMaps:
     )
 
 
-def _shrunk(pictures: np.ndarray, side: int) -> np.ndarray:
+def shrunk(pictures: np.ndarray, side: int) -> np.ndarray:
     """Return pictures averaged down to at most `side` rows and columns."""
     for axis in (1, 2):
         length = pictures.shape[axis]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
+from hpoviz.data.validation_samples import ValidationSamples
 from hpoviz.errors import ConfigError, ExportError, StoreError
 from hpoviz.events import TestEvaluated
 from hpoviz.health.metric import METRICS
@@ -60,10 +61,12 @@ class RunResults(abc.ABC):
     ----------
     request : OptimizationRequest
     data : Dataset
+    seed : int
     """
 
     request: OptimizationRequest
     data: Dataset
+    seed: int
     _problem: SearchProblem
     _folder: Path
     _record: dict[str, Any]
@@ -245,7 +248,12 @@ class RunResults(abc.ABC):
         return self._problem.family.from_dict(self._best().params)
 
     def _trial(self, result: TrialResult) -> Trial:
-        return Trial(result, self._trial_folder(result), self.request.scoring.metrics)
+        return Trial(result, self._trial_folder(result), self.request.scoring.metrics, self._validation_samples)
+
+    def _validation_samples(self) -> ValidationSamples:
+        data = self.data
+        _, rows = data.split_rows(self.request.validation_fraction, self.seed)
+        return ValidationSamples(x=data.x, y=data.y, rows=rows, class_names=data.class_names)
 
     def _trial_folder(self, result: TrialResult) -> Path:
         return trial_path(self._folder, result.trial_id)

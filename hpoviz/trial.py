@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import pandas as pd
 
 from hpoviz import _html
-from hpoviz.errors import StoreError
+from hpoviz.data.validation_samples import ValidationSamples
+from hpoviz.errors import ConfigError, StoreError, nearest
 from hpoviz.health.assessment import assess
 from hpoviz.health.observation import Observation
 from hpoviz.health.report import HealthReport
@@ -19,9 +20,13 @@ from hpoviz.health.weights import CLASSIC_WEIGHTS
 from hpoviz.models.saved_model import load_model
 from hpoviz.progress import trial_line
 from hpoviz.results import FINISHED, Epoch, TrialResult
+from hpoviz.training_record import RECORD_FILE, TrainingRecord
 
 if TYPE_CHECKING:
     import keras
+    import plotly.graph_objects as go
+
+    from hpoviz.plots.trial_facts import TrialFacts
 
 __all__ = ["Trial", "TrialList"]
 
@@ -36,9 +41,15 @@ class Trial:
         number, state, origin, score, accuracy, loss, params, parameters, seconds, reason, seed…
     """
 
-    def __init__(self, result: TrialResult, folder: Path, weights: Mapping[str, float] = CLASSIC_WEIGHTS) -> None:
+    def __init__(
+        self,
+        result: TrialResult,
+        folder: Path,
+        weights: Mapping[str, float] = CLASSIC_WEIGHTS,
+        samples: Callable[[], ValidationSamples] | None = None,
+    ) -> None:
         self.result = result
-        self._folder, self._weights = folder, weights
+        self._folder, self._weights, self._samples = folder, weights, samples
 
     @property
     def number(self) -> int:
@@ -80,6 +91,86 @@ class Trial:
         StoreError
             It was not measured, or its file is gone or damaged.
         """
+        return assess(self._observation(), weights=self._weights, seconds=0.0)
+
+    @property
+    def record(self) -> TrainingRecord:
+        """What was seen of its layers by epoch, and its predictions: the numbers of its figures.
+
+        Raises
+        ------
+        StoreError
+            Nothing was recorded, or its file is gone or damaged.
+        """
+        path = self._folder / RECORD_FILE
+        if not path.is_file():
+            why = "it ended before it was trained" if not self.result.history else f"{RECORD_FILE} is not there"
+            raise StoreError(
+                f"Nothing was recorded of the layers of trial {self.number}: {why}. Searches keep it with "
+                "record_layers=True, the default."
+            )
+        return TrainingRecord.load(path)
+
+    def plots(self) -> pd.DataFrame:
+        """Return the figures that `plot` draws: name, what each shows, how to read it."""
+        from hpoviz.plots.trial import TRIAL_PLOTS
+
+        return pd.DataFrame(
+            [{"name": name, "shows": plot.title, "how_to_read": plot.how} for name, plot in TRIAL_PLOTS.items()]
+        )
+
+    def plot(self, name: str = "training", *, theme: str = "light") -> go.Figure:
+        """Return a figure of the trial, drawn from its recorded numbers.
+
+        Parameters
+        ----------
+        name : str
+            One of `plots`: training, gradient_flow, gradient_distributions, dead_neurons, weights_biases,
+            activation_maps, activation_summary, activation_progression, confusion_matrix, mistakes, calibration,
+            health, architecture.
+        theme : {"light", "dark"}
+
+        Returns
+        -------
+        plotly.graph_objects.Figure
+            With a sentence on how to read it; where there is nothing to draw, it says what is missing.
+
+        Raises
+        ------
+        ConfigError
+            There is no such figure or theme.
+        """
+        from hpoviz.plots.trial import TRIAL_PLOTS, trial_figure
+
+        if name not in TRIAL_PLOTS:
+            raise ConfigError(
+                f"A trial has no figure {name!r}.{nearest(str(name), TRIAL_PLOTS)} Figures: {', '.join(TRIAL_PLOTS)}."
+            )
+        return trial_figure(name, self._facts(), theme)
+
+    def _facts(self) -> TrialFacts:
+        from hpoviz.plots.trial_facts import TrialFacts
+
+        record, health, no_record, no_health = None, None, "", ""
+        try:
+            record = self.record
+        except StoreError as error:
+            no_record = str(error)
+        try:
+            health = self._observation()
+        except StoreError as error:
+            no_health = str(error)
+        return TrialFacts(
+            result=self.result,
+            record=record,
+            no_record=no_record,
+            health=health,
+            no_health=no_health,
+            samples=self._samples() if self._samples is not None else None,
+            load=lambda: self.model,
+        )
+
+    def _observation(self) -> Observation:
         path = self._folder / "health.json"
         if not path.is_file():
             why = self.result.no_health or (
@@ -87,10 +178,9 @@ class Trial:
             )
             raise StoreError(f"Trial {self.number} has no health: {why}.")
         try:
-            seen = Observation.from_dict(json.loads(path.read_text("utf-8")))
+            return Observation.from_dict(json.loads(path.read_text("utf-8")))
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{str(path)!r} cannot be read: {type(error).__name__}: {error}.") from error
-        return assess(seen, weights=self._weights, seconds=0.0)
 
     @property
     def history(self) -> pd.DataFrame:

@@ -45,6 +45,8 @@ class TrialSpec:
         A trial that takes longer, building included, is stopped.
     health_every : int
         The hidden layers are looked at after every so many epochs, and the health is measured; 0 for neither.
+    record_layers : bool
+        Whether what its figures are drawn from is kept, in ``arrays.npz``.
     give_up : bool
         Whether the trial is ended when its model is dead and at chance.
     scoring : mapping or None
@@ -69,6 +71,7 @@ class TrialSpec:
     max_parameters: int | None = None
     max_trial_minutes: float | None = None
     health_every: int = 0
+    record_layers: bool = False
     give_up: bool = True
     scoring: Mapping[str, Any] | None = None
 

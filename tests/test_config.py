@@ -115,9 +115,10 @@ def test_good_config_keeps_its_values():
         startup_trials=1,
         keep_models="best",
         health_monitoring_frequency=3,
+        record_layers=False,
         display="text",
     )
-    assert dataclasses.astuple(config) == (0.5, 0, None, 1, "best", 3, "text")
+    assert dataclasses.astuple(config) == (0.5, 0, None, 1, "best", 3, False, "text")
 
 
 def test_defaults():

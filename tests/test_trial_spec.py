@@ -50,6 +50,7 @@ def test_json_form():
         "max_parameters": None,
         "max_trial_minutes": None,
         "health_every": 0,
+        "record_layers": False,
         "give_up": True,
         "scoring": None,
     }

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
+from collections.abc import Sequence
 from typing import Any
 
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from hpoviz.architecture.palette import THEMES, scale_colour
 from hpoviz.errors import ConfigError, nearest
 
-__all__ = ["SCALE", "STATES", "Colours", "colours", "empty_figure", "new_figure", "text_of"]
+__all__ = ["SCALE", "STATES", "Colours", "colours", "empty_figure", "new_figure", "new_grid", "short", "text_of"]
 
 HEIGHT, LINE = 460, 60  # characters of a line under the title: a phone's width
 SCALE = [[step / 8, scale_colour(step / 8)] for step in range(9)]  # viridis: even steps for all eyes
@@ -78,6 +81,33 @@ def new_figure(title: str, how: str, paint: Colours, *, x: str = "", y: str = ""
     return figure
 
 
+def new_grid(
+    title: str, how: str, paint: Colours, titles: Sequence[str], *, across: int = 2, each: int = 210, **more: Any
+) -> go.Figure:
+    """Return an empty figure with a field for each title, so many across; `more` is for ``make_subplots``.
+
+    Parameters
+    ----------
+    title, how, paint
+        As of `new_figure`.
+    titles : sequence of str
+        What each field shows.
+    across : int
+    each : int
+        Height of a field in pixels.
+    """
+    down = math.ceil(len(titles) / across)
+    look = new_figure(title, how, paint, height=150 + each * down)
+    options = {"vertical_spacing": min(0.28 / down, 60 / (each * down)), "horizontal_spacing": 0.14 / across} | more
+    grid = make_subplots(rows=down, cols=across, subplot_titles=[text_of(one) for one in titles], **options)
+    grid.update_annotations(font={"size": 13, "color": paint["text"]})
+    axis = {"gridcolor": paint["grid"], "zeroline": False, "linecolor": paint["line"], "automargin": True}
+    grid.update_xaxes(**axis, nticks=6)
+    grid.update_yaxes(**axis)
+    names = ("title", "paper_bgcolor", "plot_bgcolor", "font", "margin", "height", "legend", "hoverlabel")
+    return grid.update_layout(**{name: look.layout[name] for name in names})
+
+
 def empty_figure(title: str, why: str, paint: Colours) -> go.Figure:
     """Return a figure that says what is missing."""
     figure = new_figure(title, "", paint, height=220)
@@ -85,6 +115,12 @@ def empty_figure(title: str, why: str, paint: Colours) -> go.Figure:
     said = "<br>".join(text_of(line) for line in textwrap.wrap(why, LINE))
     figure.add_annotation(text=said, showarrow=False, x=0.5, y=0.5, xref="paper", yref="paper", font={"size": 13})
     return figure
+
+
+def short(name: str, most: int = 18) -> str:
+    """Return a name with its middle left out, if it is long."""
+    half = (most - 1) // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
 
 
 def text_of(value: Any) -> str:

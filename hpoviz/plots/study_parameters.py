@@ -8,9 +8,8 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.subplots import make_subplots
 
-from hpoviz.plots.look import SCALE, Colours, empty_figure, new_figure, text_of
+from hpoviz.plots.look import SCALE, Colours, empty_figure, new_figure, new_grid, text_of
 from hpoviz.plots.study_facts import NO_PAIR, StudyFacts, StudyPlot, tip
 from hpoviz.search.space import Domain
 
@@ -66,11 +65,7 @@ def slices(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
     if not trials or not names:
         return empty_figure(plot.title, NO_PAIR, paint)
     across = min(2, len(names))
-    down = math.ceil(len(names) / across)
-    figure = new_figure(plot.title, plot.how, paint, height=150 + 210 * down)
-    grid = make_subplots(
-        rows=down, cols=across, subplot_titles=[text_of(name) for name in names], vertical_spacing=0.28 / down
-    )
+    grid = new_grid(plot.title, plot.how, paint, names, across=across)
     for place, name in enumerate(names):
         values, domain = [trial.params.get(name) for trial in trials], facts.domains.get(name)
         marker = {"color": [trial.number for trial in trials], "colorscale": SCALE, "size": 7, "showscale": place == 0}
@@ -89,13 +84,7 @@ def slices(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
         )
         kind = "log" if numbers and domain is not None and domain.log else "linear" if numbers else "category"
         grid.update_xaxes(type=kind, row=place // across + 1, col=place % across + 1)
-    grid.update_annotations(font={"size": 13, "color": paint["text"]})
-    grid.update_xaxes(gridcolor=paint["grid"], zeroline=False, nticks=6)
-    grid.update_yaxes(gridcolor=paint["grid"], zeroline=False)
-    layout = {
-        name: figure.layout[name] for name in ("title", "paper_bgcolor", "plot_bgcolor", "font", "margin", "height")
-    }
-    return grid.update_layout(**layout, yaxis_title_text=text_of(facts.score))
+    return grid.update_layout(yaxis_title_text=text_of(facts.score))
 
 
 def contour(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:

@@ -204,6 +204,7 @@ class StudyRunner(TrialRunner):
             max_parameters=self._request.max_parameters,
             max_trial_minutes=self._request.max_trial_minutes,
             health_every=self._request.config.health_monitoring_frequency,
+            record_layers=self._request.config.record_layers,
             give_up=origin != BASELINE,
             scoring=dataclasses.asdict(self._request.scoring),
         )

@@ -11,7 +11,7 @@ import itertools
 import math
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from hpoviz.models.user_code import UserCode
 from hpoviz.results import Epoch
 from hpoviz.store.run_store import write_atomically
 from hpoviz.training.health_watch import HealthWatch
+from hpoviz.training.layer_watch import LayerWatch
 from hpoviz.training.loop import EpochLoop, why_fit
 from hpoviz.training.recorder import Recorder, TrialStopped
 from hpoviz.trial_spec import TrialSpec
@@ -62,7 +63,7 @@ def run_trial(
         Asked after every batch; True ends the trial as TrialCancelled.
     folder : Path
         Existing; receives ``model.keras`` (no optimizer state), ``history.csv`` and, where health is measured,
-        ``health.json``.
+        ``health.json``, and ``arrays.npz`` where its layers are recorded.
     code : UserCode
         The user's own model and callbacks.
     """
@@ -114,9 +115,13 @@ class _Trial:
         recorder.check()
         self._say(PhaseChanged, phase="compiling")
         train = self._loop if reason is None else self._fit
-        watch = self._make_watch(config, x_train)
-        train(config, model, x_train, [*callbacks, recorder, *([watch] if watch else [])], recorder)
-        best = recorder.restore_best()
+        watch, layers = self._make_watch(config, x_train), self._make_layer_watch(config)
+        watches = [one for one in (layers, watch) if one is not None]
+        with self._kept(layers):
+            train(config, model, x_train, [*callbacks, recorder, *watches], recorder)
+            best = recorder.restore_best()
+            if layers is not None:
+                layers.predict()
         health = self._measure(watch, best.epoch)
         scored = self._score(model, best, health, watch)
         self._say(PhaseChanged, phase="saving")
@@ -142,6 +147,23 @@ class _Trial:
             return None
         parts = ((x_train, data.y_train), (config.prepare(data.x_val, data.info), data.y_val))
         return HealthWatch(self._say, parts, every=spec.health_every, seed=spec.seed, give_up=spec.give_up)
+
+    def _make_layer_watch(self, config: TrialModel) -> LayerWatch | None:
+        """Return what keeps the numbers of the trial's figures, where they are wanted."""
+        spec, data = self.spec, self.data
+        if not spec.record_layers or not len(data.y_val):
+            return None
+        x_val = config.prepare(data.x_val, data.info)
+        return LayerWatch(x_val, data.y_val, epochs=config.epochs, seed=spec.seed)
+
+    @contextlib.contextmanager
+    def _kept(self, layers: LayerWatch | None) -> Iterator[None]:
+        """Keep what was seen of the layers, also of a training that is ended early."""
+        try:
+            yield
+        finally:
+            if layers is not None:
+                layers.save(self.folder)
 
     def _measure(self, watch: HealthWatch | None, epoch: int) -> HealthReport | None:
         """Return the health of the trained model, by the weights of the search."""

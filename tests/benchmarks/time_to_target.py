@@ -73,7 +73,7 @@ def with_hpoviz_pruning(task: Task) -> dict[str, Any]:
         search_space=task.narrowed,
         validation_fraction=VALIDATION_SHARE,
         run_dir=task.folder / "run",
-        config=hpoviz.OptimizationConfig(health_monitoring_frequency=0),
+        config=hpoviz.OptimizationConfig(health_monitoring_frequency=0, record_layers=False),
     )
     time.sleep(task.look_s)
     began = time.perf_counter()

@@ -55,7 +55,9 @@ class NoSpace:
 def record(data: hpoviz.Dataset, trials: int, seed: int) -> list[Curve]:
     """Train random models and return their curves."""
     with tempfile.TemporaryDirectory() as folder:
-        config = hpoviz.OptimizationConfig(early_stopping_patience=None, health_monitoring_frequency=0)
+        config = hpoviz.OptimizationConfig(
+            early_stopping_patience=None, health_monitoring_frequency=0, record_layers=False
+        )
         opt = hpoviz.Optimizer(
             data,
             trials=trials,

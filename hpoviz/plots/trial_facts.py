@@ -1,0 +1,98 @@
+"""What figures of a trial are drawn from, and what a figure is."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import plotly.graph_objects as go
+
+from hpoviz.architecture.palette import scale_colour
+from hpoviz.data.validation_samples import ValidationSamples
+from hpoviz.health.observation import Observation
+from hpoviz.plots.look import SCALE, Colours
+from hpoviz.results import TrialResult
+from hpoviz.training_record import Predictions, TrainingRecord
+
+__all__ = ["TrialFacts", "TrialPlot", "add_epoch_scale", "epoch_colour"]
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialFacts:
+    """What figures of a trial are drawn from.
+
+    Attributes
+    ----------
+    result : TrialResult
+    record : TrainingRecord or None
+    no_record : str
+        Why there is no record.
+    health : Observation or None
+    no_health : str
+        Why there is no health.
+    samples : ValidationSamples or None
+    load : callable
+        Returns the trained model; StoreError without.
+    """
+
+    result: TrialResult
+    record: TrainingRecord | None
+    no_record: str
+    health: Observation | None
+    no_health: str
+    samples: ValidationSamples | None
+    load: Callable[[], Any]
+
+    @property
+    def looks(self) -> list[int]:
+        """The looks of the record that the trial's epochs reach to: a pruned trial may have gone on for a while."""
+        if self.record is None:
+            return []
+        return [at for at, epoch in enumerate(self.record.epochs) if epoch <= len(self.result.history)]
+
+    @property
+    def predictions(self) -> Predictions | None:
+        """What the model says of the validation samples."""
+        return None if self.record is None else self.record.predictions
+
+    def no_looks(self, what: str) -> str:
+        """Say why nothing of the layers can be drawn."""
+        problem = self.record.problem if self.record is not None else self.no_record
+        return f"{what} cannot be drawn: {problem or 'the trial ended before it was looked at.'}"
+
+    def no_predictions(self, what: str) -> str:
+        """Say why nothing of the predictions can be drawn."""
+        if self.record is None or self.record.problem:
+            return self.no_looks(what)
+        return f"{what} needs a trained model: the trial is {self.result.state} ({self.result.reason or 'no reason'})."
+
+    def class_name(self, code: int) -> str:
+        """Return the name of a class; its number where names are not known."""
+        return str(code) if self.samples is None else self.samples.name(code)
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialPlot:
+    """A figure that can be asked for: what it shows, how to read it, and what draws it."""
+
+    title: str
+    how: str
+    draw: Callable[[TrialFacts, Colours, TrialPlot], go.Figure]
+
+
+def epoch_colour(share: float) -> str:
+    """Return the colour of an epoch: the share of the training that is over."""
+    return scale_colour(share)
+
+
+def add_epoch_scale(figure: go.Figure, epochs: Sequence[int], paint: Colours) -> None:
+    """Add the key of lines that are coloured by epoch."""
+    marker = {
+        "color": [min(epochs), max(epochs)], "colorscale": SCALE, "cmin": min(epochs), "cmax": max(epochs, default=1),
+        "showscale": True, "opacity": 0,
+        "colorbar": {"title": {"text": "epoch"}, "thickness": 12, "tickfont": {"color": paint["text"]}},
+    }  # fmt: skip
+    figure.add_scatter(
+        x=[None, None], y=[None, None], mode="markers", marker=marker, showlegend=False, hoverinfo="skip"
+    )
