@@ -11,11 +11,11 @@ import plotly.graph_objects as go
 from hpoviz.architecture.palette import scale_colour
 from hpoviz.data.validation_samples import ValidationSamples
 from hpoviz.health.observation import Observation
-from hpoviz.plots.look import SCALE, Colours
+from hpoviz.plots.look import Colours
 from hpoviz.results import TrialResult
 from hpoviz.training_record import Predictions, TrainingRecord
 
-__all__ = ["TrialFacts", "TrialPlot", "add_epoch_scale", "epoch_colour"]
+__all__ = ["TrialFacts", "TrialPlot", "add_epoch_scale", "epoch_colour", "whole_epochs"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -81,16 +81,27 @@ class TrialPlot:
     draw: Callable[[TrialFacts, Colours, TrialPlot], go.Figure]
 
 
-def epoch_colour(share: float) -> str:
-    """Return the colour of an epoch: the share of the training that is over."""
-    return scale_colour(share)
+def epoch_colour(share: float, paint: Colours) -> str:
+    """Return the colour of an epoch, by the share of the training that is over; one that is seen on the paper."""
+    return scale_colour(_seen(share, paint))
+
+
+def whole_epochs(last: int) -> dict[str, Any]:
+    """Return what makes the ticks of an axis whole epochs."""
+    return {"tickformat": "d", "dtick": max(1, last // 8)}
+
+
+def _seen(share: float, paint: Colours) -> float:
+    """Leave out of the scale what is nearly black, or nearly white."""
+    low, high = (0.0, 0.85) if paint["paper"] == "#ffffff" else (0.25, 1.0)
+    return low + share * (high - low)
 
 
 def add_epoch_scale(figure: go.Figure, epochs: Sequence[int], paint: Colours) -> None:
     """Add the key of lines that are coloured by epoch."""
     marker = {
-        "color": [min(epochs), max(epochs)], "colorscale": SCALE, "cmin": min(epochs), "cmax": max(epochs, default=1),
-        "showscale": True, "opacity": 0,
+        "color": [min(epochs), max(epochs)], "cmin": min(epochs), "cmax": max(epochs, default=1),
+        "colorscale": [[step / 8, epoch_colour(step / 8, paint)] for step in range(9)], "showscale": True, "opacity": 0,
         "colorbar": {"title": {"text": "epoch"}, "thickness": 12, "tickfont": {"color": paint["text"]}},
     }  # fmt: skip
     figure.add_scatter(

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from hpoviz.plots.look import Colours, empty_figure, new_figure, new_grid, short, text_of
-from hpoviz.plots.trial_facts import TrialFacts, TrialPlot, add_epoch_scale, epoch_colour
+from hpoviz.plots.trial_facts import TrialFacts, TrialPlot, add_epoch_scale, epoch_colour, whole_epochs
 from hpoviz.training_record import Histograms, TrainingRecord
 
 __all__ = ["activation_summary", "dead_neurons", "gradient_distributions", "gradient_flow", "weights_biases"]
@@ -38,7 +38,7 @@ def gradient_flow(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figu
             x=[text_of(short(layer)) for layer in layers],
             y=[None if norm is None else max(norm, LEAST_NORM) for norm in norms],
             mode="lines+markers",
-            line={"color": epoch_colour(epoch / last), "width": 3 if look == looks[-1] else 1.5},
+            line={"color": epoch_colour(epoch / last, paint), "width": 3 if look == looks[-1] else 1.5},
             showlegend=False,
             hovertemplate=f"epoch {epoch}, %{{x}}: %{{y:.3g}}<extra></extra>",
         )
@@ -81,6 +81,7 @@ def _ridges(
             x, y = spread.density(look, tensor)
             if not np.isfinite(x).all():
                 continue
+            y = y / y.max()
             name = f"epoch {record.epochs[look]}"
             figure.add_scatter(
                 x=_rounded(x), y=_rounded(y), mode="lines", name=name, legendgroup=name, showlegend=place == 0,
@@ -90,7 +91,7 @@ def _ridges(
             )  # fmt: skip
     figure.update_xaxes(tickformat=".2~g", nticks=4).update_yaxes(showticklabels=False)
     figure.update_xaxes(title_text=axis, row=-(-len(titles) // 2), col=1)
-    return figure.update_yaxes(title_text="density", col=1)
+    return figure.update_yaxes(title_text="how often", col=1)
 
 
 def dead_neurons(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figure:
@@ -99,17 +100,27 @@ def dead_neurons(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figur
         return empty_figure(plot.title, facts.no_looks("Silent units"), paint)
     figure = new_figure(plot.title, plot.how, paint, x="epoch", y="share of silent units")
     shares = record.silent[looks] / np.maximum(record.units, 1)
-    worst = sorted(range(len(record.layers)), key=lambda at: (-shares[-1, at], -shares[:, at].max(), at))[:MOST_LINES]
+    some = [at for at in range(len(record.layers)) if record.silent[looks, at].any()]
+    worst = sorted(some, key=lambda at: (-shares[-1, at], -shares[:, at].max(), at))[:MOST_LINES]
     for place, at in enumerate(sorted(worst)):
         figure.add_scatter(
             x=record.epochs[looks].tolist(), y=shares[:, at].tolist(), mode="lines+markers",
-            name=text_of(short(record.layers[at])), line={"color": epoch_colour(place / max(len(worst) - 1, 1))},
+            name=text_of(short(record.layers[at])), line={"color": epoch_colour(place / max(len(worst) - 1, 1), paint)},
             marker={"symbol": place, "size": 7},
             customdata=[[int(silent), int(record.units[at])] for silent in record.silent[looks, at]],
             hovertemplate="epoch %{x}: %{customdata[0]} of %{customdata[1]} units",
         )  # fmt: skip
-    rows = 1 + (len(worst) - 1) // 3
-    figure.update_layout(yaxis={"range": [-0.03, 1.05], "tickformat": ".0%"}, margin_b=64 + 20 * rows)
+    quiet = len(record.layers) - len(some)
+    if quiet:
+        words = f"no unit was ever silent in {quiet if some else 'any'} of the {len(record.layers)} layers"
+        ends = [0] * len(looks)
+        line = {"color": paint["muted"], "dash": "dash"}
+        figure.add_scatter(
+            x=record.epochs[looks].tolist(), y=ends, mode="lines", line=line, name=words, hoverinfo="skip"
+        )
+    rows = 2 + len(worst) // 3
+    figure.update_xaxes(**whole_epochs(int(record.epochs[looks[-1]])))
+    figure.update_layout(yaxis={"range": [-0.03, 1.05], "tickformat": ".0%"}, margin_b=64 + 20 * rows, showlegend=True)
     return figure.update_layout(height=figure.layout.height + 20 * rows)
 
 
@@ -138,6 +149,7 @@ def activation_summary(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go
             x=names, y=values, name=words, marker={"color": tint, "pattern": {"shape": pattern}}, row=2, col=1,
             hovertemplate="%{x}: %{y:.1%}",
         )  # fmt: skip
+    figure.update_xaxes(tickmode="linear", dtick=1, tickangle=-45, row=2, col=1)
     figure.update_yaxes(title_text="activation", row=1, col=1)
     return figure.update_yaxes(title_text="share", tickformat=".0%", range=[0, 1.02], row=2, col=1)
 

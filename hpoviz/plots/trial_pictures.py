@@ -140,8 +140,8 @@ def _strip(record: TrainingRecord, at: int, tiles: Sequence[tuple[int, int]]) ->
     height, width = pictures[0].shape
     if height == 1 and len(pictures) > 1:  # vectors: one below the other
         return np.concatenate(pictures)
-    if height > 1 and len(pictures) == 1:  # a sequence: time goes to the right
-        return np.asarray(pictures[0].T)
+    if record.maps[at].shape[1] == 1 and height > 1:  # sequences: time goes to the right
+        pictures, height, width = [picture.T for picture in pictures], width, height
     gap = np.full((height, max(1, width // 12)), np.nan)
     return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
 

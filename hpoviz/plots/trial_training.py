@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,7 +12,7 @@ from hpoviz.health.assessment import metrics_of
 from hpoviz.health.metric import METRICS
 from hpoviz.health.observation import Observation
 from hpoviz.plots.look import Colours, empty_figure, new_figure, new_grid, text_of
-from hpoviz.plots.trial_facts import TrialFacts, TrialPlot
+from hpoviz.plots.trial_facts import TrialFacts, TrialPlot, whole_epochs
 
 __all__ = ["health_by_epoch", "training"]
 
@@ -41,8 +42,10 @@ def training(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figure:
     _add(
         figure, 4, epochs, [epoch.learning_rate for epoch in history], "learning rate", {"color": paint["text"]}, False
     )
-    rates = {epoch.learning_rate for epoch in history}
-    figure.update_yaxes(row=4, col=1, type="log" if max(rates) > 3 * min(rates) > 0 else "linear", tickformat=".2~g")
+    rates = [epoch.learning_rate for epoch in history if epoch.learning_rate > 0]
+    if rates:
+        ends = [math.log10(min(rates)) - 0.3, math.log10(max(rates)) + 0.3]
+        figure.update_yaxes(row=4, col=1, type="log", range=ends, tickformat=".2~g", nticks=5)
     if facts.result.best_epoch is not None:
         for row in (1, 2, 3):
             figure.add_vline(
@@ -52,8 +55,7 @@ def training(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figure:
             x=[None], y=[None], mode="lines", line={"color": paint["text"], "dash": "dot", "width": 1},
             name=f"kept: epoch {facts.result.best_epoch}",
         )  # fmt: skip
-    whole = {"tickformat": "d", "dtick": max(1, len(epochs) // 8)}
-    return figure.update_xaxes(**whole).update_xaxes(title_text="epoch", row=4, col=1)
+    return figure.update_xaxes(**whole_epochs(len(epochs))).update_xaxes(title_text="epoch", row=4, col=1)
 
 
 def _add(figure: go.Figure, row: int, x: list[int], y: list[Any], name: str, line: dict[str, Any], key: bool) -> None:
@@ -77,8 +79,8 @@ def health_by_epoch(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Fi
                 name=text_of(name.replace("_", " ")), line={"color": TINTS[at], "dash": LINES[at], "width": 2},
                 hovertemplate="epoch %{x}: %{y:.3f}",
             )  # fmt: skip
-    figure.update_layout(yaxis={"range": [-0.03, 1.05]}, margin_b=120)
-    return figure
+    figure.update_xaxes(**whole_epochs(facts.health.epoch))
+    return figure.update_layout(yaxis={"range": [-0.03, 1.05]}, margin_b=120)
 
 
 def metrics_by_epoch(seen: Observation) -> dict[str, list[tuple[int, float]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import traceback
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,9 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
         tensors = self._tensors if looks else []
 
         def column(name: str, dtype: type) -> np.ndarray:
-            return np.array([seen[name] for seen in looks], dtype).reshape(len(looks), -1)
+            return np.array([seen[name] for seen in looks], dtype).reshape(
+                len(looks), len(looks[0][name]) if looks else 0
+            )
 
         return TrainingRecord(
             epochs=np.array([epoch for epoch, _ in self._looks], np.int32),
@@ -172,12 +175,10 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
         """Return what one look keeps: numbers and small arrays."""
         pictures = [_picture(tensor.numpy()) for tensor in maps]
         units = [(mean.numpy(), std.numpy()) for _, _, mean, std in layers]
-        values = [some.numpy() for some, *_ in layers]
-        finite = [np.where(np.isfinite(some), some, 0).astype(np.float64) for some in values]
         return {
-            "activations": values,
-            "mean": [some.mean() for some in finite],
-            "std": [some.std() for some in finite],
+            "activations": [some.numpy() for some, *_ in layers],
+            "mean": [float(mean.mean()) for mean, _ in units],
+            "std": [float(np.sqrt(np.square(std).mean() + mean.var())) for mean, std in units],
             "zeros": [float(zeros) for _, zeros, *_ in layers],
             "units": [len(mean) for mean, _ in units],
             "silent": [int((~active_units(mean, std)).sum()) for mean, std in units],
@@ -247,10 +248,16 @@ def _evenly(items: list[Any], most: int) -> list[Any]:
 
 
 def _some_of(values: Any) -> Any:
-    """Return at most `MOST_VALUES` of the values of an array or a tensor, evenly chosen."""
-    size = int(np.prod(values.shape)) if all(values.shape) else 0
+    """Return at most `MOST_VALUES` of the values of an array or a tensor, evenly chosen.
+
+    The step has no factor in common with the size, and so with no axis: else it would always meet the same channels.
+    """
+    size = math.prod(length or 1 for length in values.shape)
+    step = max(1, -(-size // MOST_VALUES))
+    while math.gcd(step, size) > 1:
+        step += 1
     flat = values.reshape(-1) if isinstance(values, np.ndarray) else tf.reshape(values, [-1])
-    return flat[:: max(1, -(-size // MOST_VALUES))]
+    return flat[::step]
 
 
 def _of_layer(tensor: Any) -> list[Any]:
