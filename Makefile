@@ -55,5 +55,5 @@ $(VENV)/.installed-lab: $(VENV)/.installed-core
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-core
-	$(BIN)/python -m pip install --quiet --editable '.[dev,lab]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,lab,runpod]'
 	@touch $@

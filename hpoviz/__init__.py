@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from hpoviz.backends.backend import Backend
     from hpoviz.backends.inline import InlineBackend
     from hpoviz.backends.local import LocalBackend
+    from hpoviz.backends.runpod import RunPodBackend
     from hpoviz.config import OptimizationConfig, OptimizationRequest
     from hpoviz.data.catalog import datasets, load_dataset
     from hpoviz.data.dataset import Dataset
@@ -54,6 +55,7 @@ _HOMES = {
     "HpovizError": "hpoviz.errors",
     "InlineBackend": "hpoviz.backends.inline",
     "LocalBackend": "hpoviz.backends.local",
+    "RunPodBackend": "hpoviz.backends.runpod",
     "LstmConfig": "hpoviz.models.lstm",
     "ModelBuildError": "hpoviz.errors",
     "ModelConfig": "hpoviz.models.model_config",
@@ -91,6 +93,7 @@ __all__ = [
     "OptimizationConfig",
     "OptimizationRequest",
     "Optimizer",
+    "RunPodBackend",
     "StoreError",
     "datasets",
     "diagnose",

@@ -6,14 +6,13 @@ import abc
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
-from hpoviz.data.validation_samples import ValidationSamples
 from hpoviz.errors import ConfigError, ExportError, StoreError
 from hpoviz.events import TestEvaluated
 from hpoviz.health.metric import METRICS
@@ -29,6 +28,7 @@ from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState
 from hpoviz.store.run_store import copy_model, to_yaml, trial_path, write_atomically
+from hpoviz.store.take_away import BEST_RECORD, model_zip, zip_run
 from hpoviz.summary import summarize
 from hpoviz.trial import Trial, TrialList
 
@@ -61,12 +61,10 @@ class RunResults(abc.ABC):
     ----------
     request : OptimizationRequest
     data : Dataset
-    seed : int
     """
 
     request: OptimizationRequest
     data: Dataset
-    seed: int
     _problem: SearchProblem
     _folder: Path
     _record: dict[str, Any]
@@ -178,7 +176,12 @@ class RunResults(abc.ABC):
         )
 
     def save_model(self, path: str | Path) -> Path:
-        """Copy the best model to `path` (ending in ``.keras``), with ``best_hyperparameters.yaml`` beside it.
+        """Copy the best model to `path`, with ``best_hyperparameters.yaml``.
+
+        Parameters
+        ----------
+        path : str or path
+            Ending in ``.keras``: the YAML file is written beside it. Ending in ``.zip``: both are in it.
 
         Raises
         ------
@@ -187,13 +190,46 @@ class RunResults(abc.ABC):
         StoreError
             No trial has finished, or the folder cannot be written.
         """
-        target = copy_model(self.best_trial.model_path, path)
-        try:
-            record = best_record(self._best(), self._record)
-            write_atomically(target.parent / "best_hyperparameters.yaml", to_yaml(record))
-        except OSError as error:
-            raise StoreError(f"best_hyperparameters.yaml cannot be written beside {str(path)!r}: {error}.") from error
+        model = self.best_trial.model_path
+        if Path(path).suffix not in (".keras", ".zip"):
+            raise ConfigError(f"A model is saved as Keras' .keras file, or packed as .zip. Got {str(path)!r}.")
+        if Path(path).suffix == ".zip":
+            return _write(Path(path), self._best_model_zip())
+        target = copy_model(model, path)
+        _write(target.parent / BEST_RECORD, to_yaml(best_record(self._best(), self._record)))
         return target
+
+    def save_run(self, path: str | Path) -> Path:
+        """Pack the folder of the run into one zip file; unpacked elsewhere, `hpoviz.open_run` opens it.
+
+        Raises
+        ------
+        ConfigError
+            `path` does not end in ``.zip``.
+        StoreError
+            The search has not begun, or the file cannot be written.
+        """
+        target = Path(path)
+        if target.suffix != ".zip":
+            raise ConfigError(f"A run is packed as a zip file: the path must end in .zip. Got {str(path)!r}.")
+        self._check_begun()
+        try:
+            with target.open("wb") as file:
+                zip_run(self._folder, file)
+        except OSError as error:
+            raise StoreError(f"{str(path)!r} cannot be written: {error}. Name another path.") from error
+        return target
+
+    def _pack(self, file: IO[bytes]) -> None:
+        self._check_begun()
+        zip_run(self._folder, file)
+
+    def _check_begun(self) -> None:
+        if self._log is None:
+            raise StoreError("The search has not begun, so there is nothing to take away. Call run() or start().")
+
+    def _best_model_zip(self) -> bytes:
+        return model_zip(self.best_trial.model_path, best_record(self._best(), self._record))
 
     def summary(self) -> str:
         """Return three sentences: what won, why, and what to try next."""
@@ -248,12 +284,18 @@ class RunResults(abc.ABC):
         return self._problem.family.from_dict(self._best().params)
 
     def _trial(self, result: TrialResult) -> Trial:
-        return Trial(result, self._trial_folder(result), self.request.scoring.metrics, self._validation_samples)
-
-    def _validation_samples(self) -> ValidationSamples:
-        data = self.data
-        _, rows = data.split_rows(self.request.validation_fraction, self.seed)
-        return ValidationSamples(x=data.x, y=data.y, rows=rows, class_names=data.class_names)
+        problem = self._problem
+        return Trial(
+            result, self._trial_folder(result), self.request.scoring.metrics, lambda: problem.validation_samples
+        )
 
     def _trial_folder(self, result: TrialResult) -> Path:
         return trial_path(self._folder, result.trial_id)
+
+
+def _write(path: Path, content: bytes) -> Path:
+    try:
+        write_atomically(path, content)
+    except OSError as error:
+        raise StoreError(f"{str(path)!r} cannot be written: {error}. Name another path.") from error
+    return path

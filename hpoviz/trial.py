@@ -18,6 +18,7 @@ from hpoviz.health.observation import Observation
 from hpoviz.health.report import HealthReport
 from hpoviz.health.weights import CLASSIC_WEIGHTS
 from hpoviz.models.saved_model import load_model
+from hpoviz.plots.catalogue import TRIAL_FIGURES, figure_table
 from hpoviz.progress import trial_line
 from hpoviz.results import FINISHED, Epoch, TrialResult
 from hpoviz.training_record import RECORD_FILE, TrainingRecord
@@ -113,11 +114,7 @@ class Trial:
 
     def plots(self) -> pd.DataFrame:
         """Return the figures that `plot` draws: name, what each shows, how to read it."""
-        from hpoviz.plots.trial import TRIAL_PLOTS
-
-        return pd.DataFrame(
-            [{"name": name, "shows": plot.title, "how_to_read": plot.how} for name, plot in TRIAL_PLOTS.items()]
-        )
+        return figure_table(TRIAL_FIGURES)
 
     def plot(self, name: str = "training", *, theme: str = "light") -> go.Figure:
         """Return a figure of the trial, drawn from its recorded numbers.
@@ -125,9 +122,9 @@ class Trial:
         Parameters
         ----------
         name : str
-            One of `plots`: training, gradient_flow, gradient_distributions, dead_neurons, weights_biases,
+            One of `plots`: architecture, training, gradient_flow, gradient_distributions, dead_neurons, weights_biases,
             activation_maps, activation_summary, activation_progression, confusion_matrix, mistakes, calibration,
-            health, architecture.
+            health.
         theme : {"light", "dark"}
 
         Returns
@@ -140,12 +137,11 @@ class Trial:
         ConfigError
             There is no such figure or theme.
         """
-        from hpoviz.plots.trial import TRIAL_PLOTS, trial_figure
+        if name not in TRIAL_FIGURES:
+            names = ", ".join(TRIAL_FIGURES)
+            raise ConfigError(f"A trial has no figure {name!r}.{nearest(str(name), TRIAL_FIGURES)} Figures: {names}.")
+        from hpoviz.plots.trial import trial_figure
 
-        if name not in TRIAL_PLOTS:
-            raise ConfigError(
-                f"A trial has no figure {name!r}.{nearest(str(name), TRIAL_PLOTS)} Figures: {', '.join(TRIAL_PLOTS)}."
-            )
         return trial_figure(name, self._facts(), theme)
 
     def _facts(self) -> TrialFacts:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Iterator
 from pathlib import Path
+
+from optuna.distributions import CategoricalDistribution, FloatDistribution, distribution_to_json
 
 import hpoviz
 from hpoviz.events import (
@@ -24,6 +27,13 @@ from hpoviz.events import (
 from hpoviz.health.metric import METRICS
 
 BATCHES = 18
+SPACE = {
+    "filters": CategoricalDistribution((8, 16, 32)),
+    "activation": CategoricalDistribution(("relu", "gelu", "tanh")),
+    "learning_rate": FloatDistribution(1e-4, 10**-1.5, log=True),
+    "optimizer": CategoricalDistribution(("adam", "sgd")),
+    "use_batch_normalization": CategoricalDistribution((True, False)),
+}
 
 
 def made_up_events(
@@ -35,6 +45,7 @@ def made_up_events(
     waiting, running = iter(range(trials)), {}
     for slot in range(min(slots, trials)):
         running[slot] = _trial(next(waiting), slot, epochs, batches, chance, reason)
+        yield next(running[slot])  # trials are asked for in the order of their ids
     while running:
         slot = chance.choice(sorted(running))
         event = next(running[slot])
@@ -45,6 +56,7 @@ def made_up_events(
                 del running[slot]
             else:
                 running[slot] = _trial(trial, slot, epochs, batches, chance, reason)
+                yield next(running[slot])
         else:
             yield event
     yield RunFinished(run="r", reason="completed", seconds=2.5 * trials)
@@ -62,14 +74,18 @@ def made_up_run(folder: Path, trials: int, epochs: int, **options: object) -> Pa
 def _trial(trial: int, slot: int, epochs: int, batches: int, chance: random.Random, reason: str) -> Iterator[Event]:
     of = {"run": "r", "trial": trial}
     params = {
-        "filters": chance.choice((8, 16, 32)),
-        "activation": chance.choice(("relu", "gelu", "tanh")),
+        "filters": chance.choice(SPACE["filters"].choices),
+        "activation": chance.choice(SPACE["activation"].choices),
         "learning_rate": 10 ** chance.uniform(-4, -1.5),
         "optimizer": chance.choice(("adam", "sgd")),
         "use_batch_normalization": chance.random() < 0.5,
         "epochs": epochs,
     }
-    yield TrialStarted(**of, slot=slot, params=params, suggested={}, seed=trial)
+    suggested = {
+        name: {"value": params[name], "distribution": json.loads(distribution_to_json(distribution))}
+        for name, distribution in SPACE.items()
+    }
+    yield TrialStarted(**of, slot=slot, params=params, suggested=suggested, seed=trial)
     yield PhaseChanged(**of, phase="building")
     yield ModelBuilt(**of, parameters=chance.randint(1_000, 90_000))
     yield PhaseChanged(**of, phase="training")

@@ -1,5 +1,6 @@
 """What is kept of a trial's layers: histograms, and a file that comes back as it was."""
 
+import contextlib
 import dataclasses
 
 import numpy as np
@@ -41,6 +42,18 @@ def test_a_damaged_file(tmp_path, content):
     (tmp_path / "arrays.npz").write_bytes(content)
     with pytest.raises(StoreError, match=r"arrays.npz' cannot be read"):
         TrainingRecord.load(tmp_path / "arrays.npz")
+
+
+def test_damages_of_every_kind(tmp_path):
+    whole, chance = made_up_record().to_bytes(), np.random.default_rng(0)
+    path = tmp_path / "arrays.npz"
+    for _ in range(200):
+        spoilt = bytearray(whole)
+        for at in chance.integers(0, len(whole), 20):
+            spoilt[at] = chance.integers(256)
+        path.write_bytes(spoilt)
+        with contextlib.suppress(StoreError):  # or it is read, where nothing that matters was hit
+            TrainingRecord.load(path)
 
 
 def test_a_file_with_a_pickle_is_refused(tmp_path):

@@ -2,67 +2,164 @@
 
 from __future__ import annotations
 
+import dataclasses
 import html
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import plotly.graph_objects as go
 
-from hpoviz.architecture.colouring import Coloring, Theme
+from hpoviz.architecture.colouring import Theme
+from hpoviz.architecture.graph_drawing import Look, draw_graph
+from hpoviz.architecture.graph_scene import LayerNotes
+from hpoviz.architecture.graph_state import GraphState
+from hpoviz.architecture.keras_adapter import graph_of
+from hpoviz.architecture.model_graph import ModelGraph
+from hpoviz.architecture.overview import overview
 from hpoviz.architecture.palette import THEMES
+from hpoviz.architecture.sample_recorder import MANY_NODES, SampleRecorder
+from hpoviz.architecture.scene3d import scene_figure, scene_fit
+from hpoviz.architecture.weight_histograms import weight_histograms
 from hpoviz.assets import asset
+from hpoviz.data.validation_samples import ValidationSamples
+from hpoviz.health.report import HealthReport
 
-__all__ = ["html_page"]
+if TYPE_CHECKING:
+    import keras
+
+__all__ = [
+    "VIEW_SCRIPTS",
+    "ModelView",
+    "findings_by_layer",
+    "html_page",
+    "model_view",
+    "right_and_wrong",
+    "script_json",
+    "trained_view",
+]
+
+VIEW_SCRIPTS = ("elements.js", "graph_faces.js", "graph_view.js", "scene_view.js")  # what plays a view, in this order
 
 
-def html_page(
-    name: str,
-    description: str,
-    scenes: Sequence[Mapping[str, Any]],
-    recordings: Mapping[str, Mapping[str, Any]],
-    figure: go.Figure,
-    fit: Mapping[str, Any],
+@dataclasses.dataclass(frozen=True)
+class ModelView:
+    """A model as pages show it.
+
+    Attributes
+    ----------
+    page : mapping
+        What `mountPage` of graph_view.js takes, and in ``fit`` what fits the figure to a screen; JSON values.
+    figure : plotly Figure
+        In three dimensions.
+    """
+
+    page: Mapping[str, Any]
+    figure: go.Figure
+
+
+def model_view(
+    graph: ModelGraph,
+    state: GraphState,
+    look: Look | None = None,
     *,
-    theme: Theme,
-    color: Coloring,
-) -> str:
-    """Return the page.
+    sample: int | None = None,
+    performance: float | None = None,
+) -> ModelView:
+    """Return a model with all that a page may be asked to show of it.
+
+    Where the state has a recorder, a sample is sent through the model; without a wish one that it is right of, and in
+    graphs that are not very large another one that it is wrong of.
 
     Parameters
     ----------
-    name, description : str
-        Of the model.
-    scenes : sequence of mapping
-        As `graph_scene` makes them: blocks closed, and, where there are any, all open.
-    recordings : mapping
-        By sample, as `SampleRecorder.played` returns them; the first is shown first.
-    figure : plotly Figure
-    fit : mapping
-        What `hpoviz.architecture.scene3d.scene_fit` returns.
-    theme : {"light", "dark"}
-    color : {"type", "parameters", "performance", "health"}
-        What colours say at first.
+    graph : ModelGraph
+    state : GraphState
+        Of that graph, as it was made; it is changed.
+    look : Look, optional
+    sample : int, optional
+        Row of the sample.
+    performance : float, optional
     """
+    look = look or Look()
+    if state.recorder:
+        right, wrong = right_and_wrong(state.recorder)
+        state.record(right if sample is None else sample)
+        if sample is None and len(graph.nodes) <= MANY_NODES:
+            state.record(wrong)
+    scenes = [state.scene]
+    if state.scene["closed"]:
+        state.open_all()
+        scenes.append(state.scene)
+    elif state.scene["openable"]:
+        state.close_all()
+        scenes.append(state.scene)
+    played = next(iter(state.recordings.values()), None)
+    shown = overview(graph, collapse=look.collapse)
+    figure = scene_figure(shown, theme=look.theme, color=look.color, performance=performance, played=played)
+    captions = [recording["caption"] for recording in state.recordings.values()]
     page = {
-        "scenes": list(scenes),
-        "recordings": dict(recordings),
-        "choices": [recording["caption"] for recording in recordings.values()],
-        "count": len(recordings),
-        "sample": next((recording["caption"]["index"] for recording in recordings.values()), None),
-        "mode": color if color in scenes[0]["modes"] else "type",
+        "scenes": scenes,
+        "recordings": dict(state.recordings),
+        "choices": captions,
+        "count": len(captions),
+        "sample": captions[0]["index"] if captions else None,
+        "mode": look.color if look.color in scenes[0]["modes"] else "type",
         "status": "",
-        "description": description,
-        "fit": dict(fit),
+        "description": draw_graph(graph, Look(), performance=performance).description,
+        "fit": scene_fit(figure, shown, look.theme),
     }
-    solid = figure.to_html(
+    return ModelView(page, figure)
+
+
+def trained_view(
+    model: keras.Model,
+    samples: ValidationSamples,
+    *,
+    health: HealthReport | None = None,
+    performance: float | None = None,
+    theme: Theme = "light",
+) -> ModelView:
+    """Return a trial's model with validation samples on their way through it, and the health of its layers."""
+    graph = graph_of(model)
+    if health is not None:
+        of_layers = {name: value for name, value in health.layer_health.items() if name in graph.layers}
+        graph = dataclasses.replace(graph, health=of_layers)
+    notes = LayerNotes(
+        findings={} if health is None else findings_by_layer(health), histograms=weight_histograms(model)
+    )
+    recorder = _ValidationRecorder(model, graph, samples)
+    state = GraphState(graph, performance=performance, notes=notes, recorder=recorder)
+    return model_view(graph, state, Look(theme=theme), performance=performance)
+
+
+class _ValidationRecorder(SampleRecorder):
+    """Sends the samples that trials were compared on through a model, under the names of their classes."""
+
+    def __init__(self, model: keras.Model, graph: ModelGraph, samples: ValidationSamples) -> None:
+        super().__init__(model, graph, (samples.x[samples.rows], samples.y[samples.rows]))
+        self._names = samples.class_names
+
+
+def html_page(name: str, view: ModelView, *, theme: Theme) -> str:
+    """Return the page of a model.
+
+    Parameters
+    ----------
+    name : str
+        Of the model.
+    view : ModelView
+    theme : {"light", "dark"}
+    """
+    solid = view.figure.to_html(
         full_html=False,
         include_plotlyjs=True,
         auto_play=False,
-        config={"responsive": True, "displaylogo": False},
+        config={"responsive": True, "displaylogo": False, "showSendToCloud": False},
     )
     colours = THEMES[theme]
     title = html.escape(name)
+    scripts = "\n".join(asset(script) for script in VIEW_SCRIPTS)
     return f"""<!doctype html>
 <html lang="en" theme="{theme}">
 <head>
@@ -82,12 +179,9 @@ h1, h2 {{ font-size: 1.15rem; margin: 0.4em 0; overflow-wrap: anywhere; }}
 <div class="hpoviz-graph" id="graph"></div>
 <h2>In three dimensions</h2>
 {solid}
-<script type="application/json" id="model">{_json(page)}</script>
+<script type="application/json" id="model">{script_json(view.page)}</script>
 <script type="module">
-{asset("elements.js")}
-{asset("graph_faces.js")}
-{asset("graph_view.js")}
-{asset("scene_view.js")}
+{scripts}
 const page = JSON.parse(document.getElementById("model").textContent);
 mountPage(document.getElementById("graph"), page);
 for (const solid of document.querySelectorAll(".plotly-graph-div")) {{
@@ -99,7 +193,30 @@ for (const solid of document.querySelectorAll(".plotly-graph-div")) {{
 """
 
 
-def _json(value: Any) -> str:
-    """Return JSON that a script element can hold, whatever the texts in it say."""
+def right_and_wrong(recorder: SampleRecorder) -> tuple[int, int]:
+    """Return the first samples that the model is right and wrong of; the first of all where there is none."""
+    choices = recorder.choices()
+    right, wrong = (
+        next((one.index for one in choices if one.right is flag), choices[0].index) for flag in (True, False)
+    )
+    return right, wrong
+
+
+def findings_by_layer(report: HealthReport) -> dict[str, list[str]]:
+    """Return what a report finds, by layer; what it finds of the whole model is at the model itself."""
+    found: dict[str, list[str]] = {}
+    for finding in report.findings:
+        found.setdefault(finding.layer or "", []).append(str(finding))
+    return found
+
+
+def script_json(value: Any) -> str:
+    """Return JSON that a script element can hold, whatever the texts in it say.
+
+    Examples
+    --------
+    >>> script_json(["</script>"])
+    '["\\\\u003c/script>"]'
+    """
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -14,14 +14,14 @@ from hpoviz.architecture.gif import gif_bytes
 from hpoviz.architecture.graph_drawing import Look, draw_graph
 from hpoviz.architecture.graph_scene import LayerNotes
 from hpoviz.architecture.graph_state import GraphState
-from hpoviz.architecture.html_page import html_page
+from hpoviz.architecture.html_page import findings_by_layer, html_page, model_view, right_and_wrong
 from hpoviz.architecture.keras_adapter import graph_of
 from hpoviz.architecture.model_graph import ModelGraph
 from hpoviz.architecture.model_records import ArchitectureVisualization, architecture_record, cytoscape
 from hpoviz.architecture.overview import overview
 from hpoviz.architecture.placement import place
 from hpoviz.architecture.raster import pdf_bytes, png_bytes
-from hpoviz.architecture.sample_recorder import MANY_NODES, SampleRecorder, given
+from hpoviz.architecture.sample_recorder import SampleRecorder, given
 from hpoviz.architecture.scene3d import scene_figure, scene_fit
 from hpoviz.architecture.scene_figure import SceneFigure
 from hpoviz.architecture.svg import inline_svg, svg
@@ -94,7 +94,7 @@ class ModelVisualizer:
         self._overall = health.overall if isinstance(health, HealthReport) else None
         self._graph = dataclasses.replace(graph_of(model, inputs=inputs), health=of_layers)
         self._performance = performance
-        self._findings = _by_layer(health) if isinstance(health, HealthReport) else {}
+        self._findings = findings_by_layer(health) if isinstance(health, HealthReport) else {}
         self._recorder = None if data is None else SampleRecorder(model, self._graph, data)
         scores: dict[str, float | None] = {"performance": performance}
         scores |= {f"health[{name!r}]": value for name, value in self._graph.health.items()}
@@ -280,7 +280,7 @@ class ModelVisualizer:
 
     def _played(self, sample: int | None) -> dict[str, Any]:
         recorder = given(self._recorder)
-        return recorder.played(_right_and_wrong(recorder)[0] if sample is None else sample)
+        return recorder.played(right_and_wrong(recorder)[0] if sample is None else sample)
 
     def _state(self, *, direction: str = "down", collapse: bool = True, histograms: bool = False) -> GraphState:
         spread = weight_histograms(self._model, self._inputs) if histograms else {}
@@ -295,37 +295,8 @@ class ModelVisualizer:
 
     def _page(self, sample: int | None, look: Look) -> str:
         state = self._state(direction=look.direction, collapse=look.collapse, histograms=True)
-        if self._recorder:
-            right, wrong = _right_and_wrong(self._recorder)
-            state.record(right if sample is None else sample)
-            if sample is None and len(self._graph.nodes) <= MANY_NODES:
-                state.record(wrong)
-        scenes = [state.scene]
-        if state.scene["closed"]:
-            state.open_all()
-            scenes.append(state.scene)
-        elif state.scene["openable"]:
-            state.close_all()
-            scenes.append(state.scene)
-        played = next(iter(state.recordings.values()), None)
-        shown = overview(self._graph, collapse=look.collapse)
-        figure = scene_figure(
-            shown,
-            theme=look.theme,
-            color=look.color,
-            performance=self._performance,
-            played=played,
-        )
-        return html_page(
-            self._graph.name,
-            self.drawing().description,
-            scenes,
-            state.recordings,
-            figure,
-            scene_fit(figure, shown, look.theme),
-            theme=look.theme,
-            color=look.color,
-        )
+        view = model_view(self._graph, state, look, sample=sample, performance=self._performance)
+        return html_page(self._graph.name, view, theme=look.theme)
 
     def _content(self, suffix: str, scale: float, sample: int | None, look: Mapping[str, Any]) -> bytes:
         if sample is not None:
@@ -334,7 +305,7 @@ class ModelVisualizer:
             recorder = self._recorder
             if recorder is None:
                 return self._graph.to_json().encode()
-            seen = recorder.record(_right_and_wrong(recorder)[0] if sample is None else sample)
+            seen = recorder.record(right_and_wrong(recorder)[0] if sample is None else sample)
             return dataclasses.replace(self._graph, recording=seen).to_json().encode()
         if suffix == ".html":
             return self._page(sample, _checked(look)).encode()
@@ -366,23 +337,6 @@ class ModelVisualizer:
             "text/html": f'<div style="max-width:100%;overflow-x:auto">{inline}</div>',
             "image/svg+xml": svg(light),
         }
-
-
-def _right_and_wrong(recorder: SampleRecorder) -> tuple[int, int]:
-    """Return the first samples that the model is right and wrong of; the first of all where there is none."""
-    choices = recorder.choices()
-    right, wrong = (
-        next((one.index for one in choices if one.right is flag), choices[0].index) for flag in (True, False)
-    )
-    return right, wrong
-
-
-def _by_layer(report: HealthReport) -> dict[str, list[str]]:
-    """Return what a report finds, by layer; what it finds of the whole model is at the model itself."""
-    found: dict[str, list[str]] = {}
-    for finding in report.findings:
-        found.setdefault(finding.layer or "", []).append(str(finding))
-    return found
 
 
 def _checked(look: Mapping[str, Any]) -> Look:

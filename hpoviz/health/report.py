@@ -172,7 +172,8 @@ class HealthReport:
     def _repr_html_(self) -> str:
         overall = "" if self.overall is None else f" {self.overall:.2f},"
         title = f"Health of {self.model}:{overall} {in_words(self.overall, self._usual)}"
-        facts = f"{self.coverage} metrics, {self.rows} samples, {self.seconds:.1f} s"
+        took = f", {self.seconds:.1f} s" if self.seconds else ""  # one made of what was kept took no time
+        facts = f"{self.coverage} metrics, {self.rows} samples{took}"
         metrics = [
             _html.HealthRow(
                 name=metric.name.replace("_", " "),

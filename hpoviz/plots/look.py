@@ -13,7 +13,18 @@ from plotly.subplots import make_subplots
 from hpoviz.architecture.palette import THEMES, scale_colour
 from hpoviz.errors import ConfigError, nearest
 
-__all__ = ["SCALE", "STATES", "Colours", "colours", "empty_figure", "new_figure", "new_grid", "short", "text_of"]
+__all__ = [
+    "SCALE",
+    "STATES",
+    "Colours",
+    "colours",
+    "empty_figure",
+    "log_axis",
+    "new_figure",
+    "new_grid",
+    "short",
+    "text_of",
+]
 
 HEIGHT, LINE = 460, 60  # characters of a line under the title: a phone's width
 SCALE = [[step / 8, scale_colour(step / 8)] for step in range(9)]  # viridis: even steps for all eyes
@@ -106,6 +117,19 @@ def new_grid(
     grid.update_yaxes(**axis)
     names = ("title", "paper_bgcolor", "plot_bgcolor", "font", "margin", "height", "legend", "hoverlabel")
     return grid.update_layout(**{name: look.layout[name] for name in names})
+
+
+def log_axis(values: Sequence[float | None]) -> dict[str, Any]:
+    """Return a logarithmic axis whose ticks do not run into each other: 1, 2, 5 of a few decades, or whole decades."""
+    known = [value for value in values if value is not None and value > 0] or [1.0]
+    low, high = math.log10(min(known)) - 0.15, math.log10(max(known)) + 0.15
+    between = high - low
+    return {
+        "type": "log",
+        "range": [low, high],
+        "dtick": "D2" if between < 1.6 else math.ceil(between / 7),
+        "tickformat": "~g" if low >= -3 else ".0e",
+    }
 
 
 def empty_figure(title: str, why: str, paint: Colours) -> go.Figure:

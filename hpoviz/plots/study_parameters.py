@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from hpoviz.plots.look import SCALE, Colours, empty_figure, new_figure, new_grid, text_of
+from hpoviz.plots.look import SCALE, Colours, empty_figure, log_axis, new_figure, new_grid, short, text_of
 from hpoviz.plots.study_facts import NO_PAIR, StudyFacts, StudyPlot, tip
 from hpoviz.search.space import Domain
 
 __all__ = ["contour", "importance", "parallel_coordinates", "slices"]
 
-MOST_AXES, MOST_SLICES = 8, 6
+MOST_AXES, MOST_SLICES = 5, 6  # axes: as many as a phone has room for
 BINS = 20  # of a contour, a side, at most
 
 
@@ -51,8 +51,8 @@ def parallel_coordinates(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> 
         go.Parcoords(
             line={"color": scores, "colorscale": SCALE, "showscale": True, "colorbar": {"title": {"text": "score"}}},
             dimensions=[{key: axis[key] for key in axis if key != "places"} for axis in (*axes, ends)],
-            labelangle=-20,
-            labelfont={"size": 11, "color": paint["text"]},
+            labelangle=-30,
+            labelfont={"size": 10, "color": paint["text"]},
             tickfont={"size": 10, "color": paint["text"]},
         )
     )
@@ -82,8 +82,10 @@ def slices(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
             row=place // across + 1,
             col=place % across + 1,
         )
-        kind = "log" if numbers and domain is not None and domain.log else "linear" if numbers else "category"
-        grid.update_xaxes(type=kind, row=place // across + 1, col=place % across + 1)
+        axis: dict[str, Any] = {"type": "linear" if numbers else "category"}
+        if numbers and domain is not None and domain.log:
+            axis = log_axis(values)
+        grid.update_xaxes(row=place // across + 1, col=place % across + 1, tickangle=0 if numbers else None, **axis)
     return grid.update_layout(yaxis_title_text=text_of(facts.score))
 
 
@@ -126,17 +128,17 @@ def _axis(name: str, values: Sequence[Any], domain: Domain | None) -> dict[str, 
     """Return values as an axis of numbers: logarithms where the search is by orders of magnitude, places of choices."""
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
         if domain is None or not domain.log or min(values) <= 0:
-            return {"label": text_of(name), "values": list(values)}
+            return {"label": text_of(short(name, 16)), "values": list(values)}
         logs = [math.log10(value) for value in values]
         whole = range(math.floor(min(logs)), math.ceil(max(logs)) + 1)
         ticks = [power + math.log10(times) for power in whole for times in (1, 2, 5)]
         ticks = [tick for tick in ticks if min(logs) - 0.01 <= tick <= max(logs) + 0.01] or [logs[0]]
         words = [f"{10**tick:.3g}" for tick in ticks]
-        return {"label": text_of(name), "values": logs, "tickvals": ticks, "ticktext": words}
+        return {"label": text_of(short(name, 16)), "values": logs, "tickvals": ticks, "ticktext": words}
     known = sorted({str(value) for value in values})
     places = {text: place for place, text in enumerate(known)}
     return {
-        "label": text_of(name),
+        "label": text_of(short(name, 16)),
         "values": [places[str(value)] for value in values],
         "places": len(known),
         "tickvals": list(range(len(known))),

@@ -9,7 +9,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from hpoviz.plots.look import SCALE, STATES, Colours, empty_figure, new_figure
+from hpoviz.plots.look import SCALE, STATES, Colours, empty_figure, log_axis, new_figure
 from hpoviz.plots.study_facts import NO_TRIAL, StudyFacts, StudyPlot, tip
 from hpoviz.progress import duration
 from hpoviz.results import FINISHED, TrialResult
@@ -55,7 +55,8 @@ def pareto(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
         x=[trial.parameters for trial in front], y=[trial.accuracy for trial in front], mode="markers", marker=ring,
         name="beaten by none", hoverinfo="skip",
     )  # fmt: skip
-    return figure.update_layout(xaxis={"type": "log"})
+    sizes = log_axis([trial.parameters for trial in trials]) | {"tickformat": "~s"}
+    return figure.update_layout(xaxis=sizes)
 
 
 def timeline(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from hpoviz.plots.look import Colours, empty_figure, new_figure, new_grid, short, text_of
+from hpoviz.plots.look import Colours, empty_figure, log_axis, new_figure, new_grid, short, text_of
 from hpoviz.plots.trial_facts import TrialFacts, TrialPlot, add_epoch_scale, epoch_colour, whole_epochs
 from hpoviz.training_record import Histograms, TrainingRecord
 
@@ -43,7 +43,7 @@ def gradient_flow(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figu
             hovertemplate=f"epoch {epoch}, %{{x}}: %{{y:.3g}}<extra></extra>",
         )
     add_epoch_scale(figure, [int(record.epochs[look]) for look in looks], paint)
-    return figure.update_layout(yaxis={"type": "log", "exponentformat": "power", "tickformat": ".0e"})
+    return figure.update_layout(yaxis=log_axis([y for line in figure.data for y in line.y]))
 
 
 def gradient_distributions(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figure:

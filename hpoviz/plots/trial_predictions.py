@@ -37,7 +37,7 @@ def confusion_matrix(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.F
         x=names, y=names, z=np.round(shares, 4).tolist(), customdata=counts.tolist(), colorscale=SCALE, zmin=0, zmax=1,
         text=counts.tolist() if classes <= MOST_WRITTEN else None,
         texttemplate="%{text}" if classes <= MOST_WRITTEN else None, textfont={"size": 11},
-        colorbar={"title": {"text": "of the row"}, "tickformat": ".0%", "thickness": 12},
+        colorbar={"tickformat": ".0%", "thickness": 12},
         hovertemplate="%{y} taken for %{x}: %{customdata} (%{z:.1%} of the class)<extra></extra>",
     )  # fmt: skip
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category")

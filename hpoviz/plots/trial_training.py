@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Any
 
 import plotly.graph_objects as go
@@ -11,7 +10,7 @@ import plotly.graph_objects as go
 from hpoviz.health.assessment import metrics_of
 from hpoviz.health.metric import METRICS
 from hpoviz.health.observation import Observation
-from hpoviz.plots.look import Colours, empty_figure, new_figure, new_grid, text_of
+from hpoviz.plots.look import Colours, empty_figure, log_axis, new_figure, new_grid, text_of
 from hpoviz.plots.trial_facts import TrialFacts, TrialPlot, whole_epochs
 
 __all__ = ["health_by_epoch", "training"]
@@ -26,7 +25,7 @@ def training(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figure:
     history = facts.result.history
     if not history:
         return empty_figure(plot.title, "The trial ended before its first epoch did.", paint)
-    titles = ("Loss", "Accuracy", "Training accuracy minus validation accuracy", "Learning rate")
+    titles = ("Loss", "Accuracy", "Gap: training − validation accuracy", "Learning rate")
     figure = new_grid(plot.title, plot.how, paint, titles, across=1, each=190)
     epochs = [epoch.epoch for epoch in history]
     check = {"color": paint["finished"], "width": 2.5}
@@ -42,10 +41,7 @@ def training(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figure:
     _add(
         figure, 4, epochs, [epoch.learning_rate for epoch in history], "learning rate", {"color": paint["text"]}, False
     )
-    rates = [epoch.learning_rate for epoch in history if epoch.learning_rate > 0]
-    if rates:
-        ends = [math.log10(min(rates)) - 0.3, math.log10(max(rates)) + 0.3]
-        figure.update_yaxes(row=4, col=1, type="log", range=ends, tickformat=".2~g", nticks=5)
+    figure.update_yaxes(row=4, col=1, **log_axis([epoch.learning_rate for epoch in history]))
     if facts.result.best_epoch is not None:
         for row in (1, 2, 3):
             figure.add_vline(

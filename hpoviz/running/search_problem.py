@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
+from hpoviz.data.validation_samples import ValidationSamples
 from hpoviz.errors import ConfigError, HpovizError, nearest
 from hpoviz.health.metric import LEAST_EPOCHS, LEAST_OF_CLASS, LEAST_ROWS
 from hpoviz.models.model_config import ModelConfig, family_for, load_family
@@ -52,7 +54,7 @@ class SearchProblem:
     """
 
     def __init__(self, request: OptimizationRequest, data: Dataset, seed: int, architecture: str | None = None) -> None:
-        self._request = request
+        self._request, self._data, self._seed = request, data, seed
         self.split = data.split(request.validation_fraction, seed)
         self.family: ModelFamily
         if request.build_model is None:
@@ -63,6 +65,13 @@ class SearchProblem:
         self.space = self._make_space()
         self._check_objective()
         self.code = self._pack_code(data)
+
+    @functools.cached_property
+    def validation_samples(self) -> ValidationSamples:
+        """The samples that trials are compared on, in the order of the split, as they came."""
+        data = self._data
+        _, rows = data.split_rows(self._request.validation_fraction, self._seed)
+        return ValidationSamples(x=data.x, y=data.y, rows=rows, class_names=data.class_names)
 
     def describe_architecture(self) -> str:
         """Name the model family, or the user's own function."""

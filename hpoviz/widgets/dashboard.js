@@ -32,10 +32,11 @@ class Store {
     this.waiting = new Map(); // what was asked for and not answered, with the timers of patience
     this.details = new Map();
     this.drawings = new Map();
+    this.requests = new Map(); // what was asked for under a key: figures, files
     model.on("change:snapshot", () => (this.#whole(), this.#changed()));
     model.on("change:form", () => (this.#formed(), this.each("formed")));
     model.on("change:notice", () => this.each("noticed"));
-    model.on("msg:custom", (message) => this.#heard(message));
+    model.on("msg:custom", (message, buffers) => this.#heard(message, buffers));
     this.#whole();
     this.#formed();
     this.send({ kind: "hello", version: this.version }); // a page that was loaded again has an old copy
@@ -51,6 +52,24 @@ class Store {
     this.waiting.set(kind, setTimeout(() => this.each("noticed", BUSY), ANSWER_MS));
     this.send({ kind, ...content });
     this.each("waited");
+  }
+
+  /** Ask for something that comes in one or more messages with the same key; gives them with their buffers. */
+  request(kind, content = {}, part = () => {}) {
+    const key = `${kind} ${Math.random().toString(36).slice(2)}`;
+    return new Promise((resolve, reject) => {
+      this.requests.set(key, { got: [], resolve, reject, part });
+      this.send({ kind, key, ...content });
+    });
+  }
+
+  #came(message, buffers) {
+    const request = this.requests.get(message.key), parts = message.parts ?? 1;
+    request.got.push([message, buffers ?? []]);
+    request.part(message);
+    if (!message.problem && request.got.length < parts) return;
+    this.requests.delete(message.key);
+    message.problem ? request.reject(new Error(message.problem)) : request.resolve(request.got);
   }
 
   #answered({ to, well }) {
@@ -81,7 +100,8 @@ class Store {
     this.draft = draftOf(this.get("form"));
   }
 
-  #heard(message) {
+  #heard(message, buffers) {
+    if (this.requests.has(message.key)) return this.#came(message, buffers);
     if (message.kind === "change") {
       if (message.from > this.version) {
         if (!this.missed) this.send({ kind: "hello", version: this.version });
@@ -145,6 +165,7 @@ class DashboardView {
 
   dispose() {
     this.ended.abort();
+    this.figures.dispose();
     this.store.views.delete(this);
     if (this.store.open?.view !== this) return;
     this.store.open.view = null; // the cell is drawn anew: what was open opens there
@@ -176,8 +197,9 @@ class DashboardView {
     this.history = new Chart({ title: "Optimisation history (score)", x: "trial", level: "h3" });
     const get = () => this.store;
     this.gallery = new Gallery({ get, ui: this.store.ui, open: (id) => this.openDetails(id), compare: () => this.compare() });
+    this.figures = new Figures(this);
     this.live = make("div", { class: "hp-live" }, this.tiles.element, this.slots,
-      make("section", { class: "hp-charts" }, this.curves.element, this.history.element), this.gallery.element);
+      make("section", { class: "hp-charts" }, this.curves.element, this.history.element), this.gallery.element, this.figures.element);
     this.dialog = make("dialog", { class: "hp-dialog", "aria-labelledby": `hp-title-${this.uid}` });
     for (const type of ["pointerdown", "click"]) this.dialog.addEventListener(type, (event) => this.#outside(event));
     this.dialog.addEventListener("close", () => this.#closed());
@@ -195,6 +217,7 @@ class DashboardView {
     if (dark === this.dark) return;
     this.dark = dark;
     this.root.classList.toggle("hpoviz-dark", dark);
+    this.figures.themed();
     requestAnimationFrame(() => this.changed()); // while a theme is being changed nothing has a width
   }
 
@@ -220,6 +243,7 @@ class DashboardView {
     this.#showSlots();
     this.#showCharts();
     this.gallery.render();
+    this.figures.changed();
     if (store.open?.view === this && store.open.id == null) this.#fillComparison();
   }
 
@@ -305,6 +329,11 @@ class DashboardView {
       if (waits && kind === "details") say(waits, "The kernel is busy with a cell. The rest comes when it has ended.");
       if (waits && kind === "architecture") say(waits, " Loading the model, once the kernel has time: it may be busy with a cell …");
     }, ANSWER_MS);
+  }
+
+  showFigures(id) {
+    this.dialog.close();
+    this.figures.openTrial(id);
   }
 
   draw(id) {
@@ -508,6 +537,7 @@ function detailsOf(view, trial, more) {
   ];
   const body = make("div", { class: "hp-body", tabindex: "0" });
   body.drawLater = [];
+  body.append(make("button", { type: "button", class: "hp-to-figures", onclick: () => view.showFigures(trial.id) }, "Figures of this trial"));
   body.append(make("dl", { class: "hp-facts-list" }, ...facts.flatMap(([name, value]) => [make("div", {}, make("dt", {}, name), make("dd", {}, String(value)))])));
   const reason = more?.reason || trial.reason;
   if (reason) {

@@ -15,7 +15,7 @@ import traitlets
 from hpoviz import _html, search_form
 from hpoviz.assets import asset
 from hpoviz.config import OptimizationRequest, check_count
-from hpoviz.errors import ConfigError, HpovizError, StoreError
+from hpoviz.errors import ConfigError, HpovizError
 from hpoviz.health.weights import Scoring
 from hpoviz.json_values import json_value
 from hpoviz.optimizer import Optimizer
@@ -24,6 +24,7 @@ from hpoviz.search_form import Choices
 from hpoviz.store.run_state import RunState
 from hpoviz.trial import Trial
 from hpoviz.trial_details import trial_details
+from hpoviz.widgets.figure_desk import FigureDesk, figure_tabs
 
 __all__ = ["Dashboard"]
 
@@ -32,6 +33,7 @@ LICENCE = ("MIT licence", "https://opensource.org/license/mit")
 NO_WIDGETS = (
     "The dashboard is to be seen in a running notebook: JupyterLab, Notebook 7, Colab, VS Code, or Voila (make app)."
 )
+OF_THEIR_OWN = ("details", "architecture", "library", "figure", "file")  # what has a place of its own on the screen
 ONCE_SETTINGS = "The settings of a search that has begun stay as they are. Make another one: hpoviz.Dashboard()."
 
 
@@ -75,6 +77,8 @@ class Dashboard(anywidget.AnyWidget):
         + asset("charts.js")
         + asset("gallery.js")
         + asset("settings_form.js")
+        + asset("scene_view.js")
+        + asset("figures.js")
         + asset("dashboard.js")
     )
     _css = asset("dashboard.css")
@@ -102,6 +106,9 @@ class Dashboard(anywidget.AnyWidget):
         self._choices = Choices("digits", OptimizationRequest())
         self._feed = RunFeed(Scoring())
         self._optimizer = optimizer
+        self._desk = FigureDesk(
+            lambda message, buffers: self.send(message, buffers), self._running_or_begun, self._trial
+        )
         self.renew()
         # Last, so that all of it comes with the widget: the browser begins before it hears of later changes.
         super().__init__(frame=frame)
@@ -164,6 +171,9 @@ class Dashboard(anywidget.AnyWidget):
             "stop": (self._stop, False),
             "details": (self._details, False),
             "architecture": (self._architecture, True),
+            "library": (self._desk.library, True),
+            "figure": (self._desk.draw, True),
+            "file": (self._desk.hand_out, True),
         }
         kind = str(message.get("kind"))
         if kind not in actions:
@@ -190,9 +200,10 @@ class Dashboard(anywidget.AnyWidget):
             problem = f"That did not work. {type(error).__name__}: {error}"
             raise
         finally:
-            if kind in ("details", "architecture"):  # these have a place of their own
+            if kind in OF_THEIR_OWN:
                 if problem:
-                    self.send({"kind": kind, "id": json_value(message.get("id")), "problem": problem})
+                    which = {name: json_value(message[name]) for name in ("id", "key") if name in message}
+                    self.send({"kind": kind, **which, "problem": problem})
             else:
                 if problem:
                     self._say(problem)
@@ -246,13 +257,9 @@ class Dashboard(anywidget.AnyWidget):
         self.send({"kind": "details", **trial_details(trial, optimizer._problem.space)})
 
     def _architecture(self, message: Mapping[str, Any]) -> None:
-        from hpoviz.architecture.model_visualizer import (
-            ModelVisualizer,
-        )  # imports TensorFlow, which no search needs here
-
         trial = self._trial(message)
-        view = ModelVisualizer(trial.model, health=_health(trial))
-        self.send({"kind": "architecture", "id": trial.result.trial_id, "html": view._repr_mimebundle_()["text/html"]})
+        html = self._desk.visualizer(trial)._repr_mimebundle_()["text/html"]
+        self.send({"kind": "architecture", "id": trial.result.trial_id, "html": html})
 
     # --- parts -------------------------------------------------------------------------------------------------
 
@@ -337,13 +344,6 @@ class Dashboard(anywidget.AnyWidget):
         return {**data, "text/html": page, "text/plain": repr(self._optimizer or self)}, metadata
 
 
-def _health(trial: Trial) -> Any:
-    try:
-        return trial.health
-    except StoreError:
-        return None
-
-
 def _frame(title: str, logo: str | None, links: Sequence[tuple[str, str]]) -> dict[str, Any]:
     if not isinstance(title, str):
         raise ConfigError(f"title must be a text. Got {title!r}.")
@@ -361,6 +361,7 @@ def _frame(title: str, logo: str | None, links: Sequence[tuple[str, str]]) -> di
         "title": title,
         "logo": logo,
         "links": [[str(text), address] for text, address in links],
+        "figures": figure_tabs(),
     }
 
 

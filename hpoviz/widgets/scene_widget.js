@@ -15,7 +15,7 @@ function render({ model, el }) {
   let drawn, ended = false;
   const place = () => {
     if (!root.clientWidth) return;
-    drawn ??= Plotly.newPlot(root, data, { ...layout, width: root.clientWidth }, { displaylogo: false })
+    drawn ??= Plotly.newPlot(root, data, { ...layout, width: root.clientWidth }, { displaylogo: false, showSendToCloud: false })
       .then(() => !ended && frames && Plotly.addFrames(root, frames));
     drawn.then(() => !ended && fitScene(Plotly, root, fit)).then(() => root.setAttribute("data-ready", "true"));
   };

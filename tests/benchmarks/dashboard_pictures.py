@@ -68,6 +68,7 @@ def main() -> None:
     if options.keep:
         for state in ("running", "finished", "details", "compare"):
             shutil.copy(options.folder / f"{state}-light-whole.png", IMAGES / f"dashboard_{state}.png")
+        shutil.copy(options.folder / "figures-confusion_matrix-light-desktop.png", IMAGES / "dashboard_figures.png")
         shutil.copy(options.folder / "finished-dark-phone.png", IMAGES / "dashboard_phone.png")
 
 
@@ -93,6 +94,7 @@ def take(notebook: Notebook, folder: Path) -> None:
     shown(notebook, HEALTH).get_by_text("what health is made of").click()
     shots(notebook, folder, "health", HEALTH)
     dash = shown(notebook, FINISHED)
+    figures(notebook, dash, folder)
 
     def details() -> None:
         dash.locator(".hp-tile").first.get_by_role("button", name="View details").click()
@@ -103,6 +105,22 @@ def take(notebook: Notebook, folder: Path) -> None:
         dash.locator(".hp-tile .hp-tick input").nth(place).check()
     shots(notebook, folder, "compare", FINISHED, lambda: dash.get_by_role("button", name="Compare 3").click())
     print("\n".join(notebook.errors) or "no errors on the page")
+
+
+def figures(notebook: Notebook, dash: Locator, folder: Path) -> None:
+    """Take pictures of some figures in their tabs, with what can be taken away."""
+    for tab in ("confusion_matrix", "activation_maps", "architecture", "study"):
+        dash.locator(f'[data-tab="{tab}"]').click()
+        for size, (width, height) in {"desktop": (1240, 1200), "phone": (390, 1200)}.items():
+            notebook.page.set_viewport_size({"width": width, "height": height})
+            for theme in ("light", "dark"):
+                notebook.theme(theme)
+                dash.locator(".hp-panel[data-shown]").wait_for(timeout=120_000)
+                notebook.page.wait_for_timeout(1000)
+                dash.locator(".hp-panel[data-shown]").wait_for(timeout=120_000)
+                dash.locator(".hp-figures-of").screenshot(path=folder / f"figures-{tab}-{theme}-{size}.png")
+    notebook.page.set_viewport_size({"width": 1440, "height": 900})
+    notebook.theme("light")
 
 
 def shown(notebook: Notebook, cell: int) -> Locator:

@@ -275,7 +275,7 @@ def test_title_logo_and_links():
     dashboard = Dashboard(
         title="Course 7", logo="data:image/png;base64,AAAA", footer_links=[("Us", "https://example.org")]
     )
-    frame = {name: value for name, value in dashboard.frame.items() if name != "key"}
+    frame = {name: value for name, value in dashboard.frame.items() if name not in ("key", "figures")}
     assert frame == {
         "title": "Course 7",
         "logo": "data:image/png;base64,AAAA",

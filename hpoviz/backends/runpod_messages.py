@@ -1,0 +1,160 @@
+"""What travels between here and a RunPod worker: JSON in both directions, and files in parts with their hashes."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import dataclasses
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpoviz.data.data_split import ARRAYS, DataSplit
+from hpoviz.data.info import DataInfo
+from hpoviz.errors import BackendProtocol, ConfigError
+from hpoviz.store.run_store import write_atomically
+from hpoviz.trial_spec import TrialSpec
+
+__all__ = ["FILES", "MOST_BYTES", "Inbox", "job_input", "pack_data", "parts_of", "read_job", "size_of", "unpack_data"]
+
+VERSION = 1
+MOST_INLINE = 4_000_000  # bytes of packed data in a job; the service takes 10 MB
+PART = 384_000  # bytes of a file in one message, 512 kB in base64
+FILES = ("model.keras", "history.csv", "health.json", "arrays.npz")
+MOST_BYTES = 16_000_000  # of all files of a trial: all of it is in the job's result again
+
+
+def pack_data(data: DataSplit) -> dict[str, Any]:
+    """Return data as JSON: compressed arrays in base64, with their hash.
+
+    Raises
+    ------
+    ConfigError
+        They are too large to travel in a job.
+    """
+    content = io.BytesIO()
+    arrays: dict[str, Any] = {name: np.asarray(getattr(data, name)) for name in ARRAYS}
+    np.savez_compressed(content, **arrays)
+    packed = content.getvalue()
+    if len(packed) > MOST_INLINE:
+        raise ConfigError(
+            f"These data take {len(packed) / 1e6:.1f} MB, packed; {MOST_INLINE / 1e6:.0f} MB can be sent with a trial. "
+            "Search on a part of them (Dataset.sample), or on this machine: backend='local'."
+        )
+    return {
+        "npz": base64.b64encode(packed).decode("ascii"),
+        "sha256": hashlib.sha256(packed).hexdigest(),
+        "info": data.info.to_dict(),
+    }
+
+
+def unpack_data(record: Mapping[str, Any]) -> DataSplit:
+    """Return what `pack_data` packed; BackendProtocol for anything else."""
+    try:
+        packed = base64.b64decode(record["npz"], validate=True)
+        if hashlib.sha256(packed).hexdigest() != record["sha256"]:
+            raise ValueError("their hash is another one")
+        with np.load(io.BytesIO(packed), allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ARRAYS}
+        return DataSplit(**arrays, info=DataInfo.from_dict(record["info"]))
+    except (KeyError, TypeError, ValueError, OSError, zipfile.BadZipFile) as error:
+        raise BackendProtocol(f"The data of a trial cannot be read: {type(error).__name__}: {error}.") from error
+
+
+def job_input(spec: TrialSpec, data: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return the input of a job."""
+    return {"version": VERSION, "hpoviz": version, "spec": json.loads(spec.to_json()), "data": dict(data)}
+
+
+def read_job(content: Any, version: str) -> tuple[TrialSpec, Mapping[str, Any]]:
+    """Return the spec and the packed data of a job's input.
+
+    Raises
+    ------
+    BackendProtocol
+        It is no input of ours, or of another version of hpoviz.
+    """
+    if not isinstance(content, Mapping) or content.get("version") != VERSION:
+        raise BackendProtocol(f"This worker runs trials of hpoviz {version}. Got another kind of job.")
+    theirs = str(content.get("hpoviz"))
+    if theirs.split(".")[:2] != version.split(".")[:2]:
+        raise BackendProtocol(
+            f"The worker has hpoviz {version}, and the job is of hpoviz {theirs}. Build the worker's image with your "
+            "version."
+        )
+    data = content.get("data")
+    if not isinstance(data, Mapping):
+        raise BackendProtocol("The job has no data.")
+    return TrialSpec.from_json(json.dumps(content.get("spec"))), data
+
+
+def size_of(folder: Path) -> int:
+    """Return the bytes of a trial's files."""
+    return sum((folder / name).stat().st_size for name in FILES if (folder / name).is_file())
+
+
+def parts_of(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield the files of a trial's folder in parts."""
+    for name in FILES:
+        path = folder / name
+        if not path.is_file():
+            continue
+        content = path.read_bytes()
+        digest, count = hashlib.sha256(content).hexdigest(), max(1, -(-len(content) // PART))
+        for at in range(count):
+            part = base64.b64encode(content[at * PART : (at + 1) * PART]).decode("ascii")
+            yield {"file": name, "part": at, "parts": count, "size": len(content), "sha256": digest, "content": part}
+
+
+@dataclasses.dataclass
+class Inbox:
+    """Puts files together that come in parts, in whatever order, and writes those that are whole.
+
+    Attributes
+    ----------
+    folder : Path
+        Existing.
+    """
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        self._parts: dict[str, dict[int, bytes]] = {}
+
+    def take(self, message: Mapping[str, Any]) -> None:
+        """Take a part.
+
+        Raises
+        ------
+        BackendProtocol
+            It is none, or the file that it completes is not what was sent.
+        """
+        try:
+            name, at, count = message["file"], message["part"], message["parts"]
+            if name not in FILES or type(at) is not int or type(count) is not int or not 0 <= at < count:
+                raise ValueError("it names no file of a trial")
+            if (count - 1) * PART > MOST_BYTES:
+                raise ValueError("it is too large")
+            content = base64.b64decode(message["content"], validate=True)
+        except (KeyError, TypeError, ValueError, binascii.Error) as error:
+            raise BackendProtocol(f"A part of a file cannot be read: {error}.") from error
+        parts = self._parts.setdefault(name, {})
+        parts[at] = content
+        if len(parts) < count:
+            return
+        whole = b"".join(parts[one] for one in range(count))
+        del self._parts[name]
+        if hashlib.sha256(whole).hexdigest() != message.get("sha256") or len(whole) != message.get("size"):
+            raise BackendProtocol(f"{name} has come damaged: its hash is not that which was sent.")
+        write_atomically(self.folder / name, whole)
+
+    @property
+    def missing(self) -> list[str]:
+        """The files of which some parts have not come."""
+        return sorted(self._parts)

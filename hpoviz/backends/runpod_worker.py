@@ -1,0 +1,115 @@
+"""The worker of RunPodBackend: takes a trial, trains it with the same code as everywhere, and tells of it as it goes.
+
+Runs in a container on RunPod: ``python -m hpoviz.backends.runpod_worker``. A job's input is what `job_input` makes;
+what it yields are numbered messages: an event, or a part of a file. The last event of a trial comes after its files.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import secrets
+import sys
+import tempfile
+import threading
+from collections.abc import AsyncIterator, Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hpoviz.backends.runpod_messages import MOST_BYTES, parts_of, read_job, size_of, unpack_data
+from hpoviz.errors import BackendProtocol
+from hpoviz.events import BatchProgress, Event, TerminalEvent, TrialFailed, TrialFinished
+from hpoviz.json_values import json_value
+
+__all__ = ["handler", "main"]
+
+_one_trial = threading.Lock()  # TensorFlow's seeds and its devices are those of the process
+
+
+async def handler(job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
+    """Carry out one job. Ending the generator stops the trial after its present batch.
+
+    Parameters
+    ----------
+    job : dict
+        With the ``input`` of `job_input`.
+
+    Yields
+    ------
+    dict
+        Messages ``{"boot", "n", "event"}`` and ``{"boot", "n", "file", …}``: of one run of the job, counted from 0.
+    """
+    loop, stop = asyncio.get_running_loop(), threading.Event()
+    messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    def say(message: dict[str, Any] | None) -> None:
+        loop.call_soon_threadsafe(messages.put_nowait, message)
+
+    work = asyncio.ensure_future(asyncio.to_thread(_train, job.get("input"), say, stop))
+    work.add_done_callback(lambda _: messages.put_nowait(None))
+    boot, count = secrets.token_hex(4), 0
+    try:
+        while (message := await messages.get()) is not None:
+            yield {"boot": boot, "n": count, **message}
+            count += 1
+        await work  # what it raised, if it did
+    finally:
+        stop.set()
+
+
+def _train(content: Any, say: Callable[[dict[str, Any]], None], stop: threading.Event) -> None:
+    """Run a trial in this thread."""
+    from hpoviz.models.user_code import UserCode
+    from hpoviz.training.trial import run_trial
+
+    spec, packed = read_job(content, version("hpoviz"))
+    with _one_trial, tempfile.TemporaryDirectory() as folder:
+
+        def emit(event: Event) -> None:
+            if isinstance(event, TrialFinished) and (size := size_of(Path(folder))) > MOST_BYTES:
+                event = _too_large(event, size)
+            elif isinstance(event, TerminalEvent):
+                for part in parts_of(Path(folder)):
+                    say(part)
+            kind = "progress" if isinstance(event, BatchProgress) else "event"
+            say({kind: json_value(json.loads(event.to_json()))})
+
+        data = _unpacked(json.dumps(packed, sort_keys=True))
+        run_trial(spec, data, emit, stop.is_set, Path(folder), UserCode())
+
+
+def _too_large(event: TrialFinished, size: int) -> TrialFailed:
+    """Return the end of a trial whose model cannot be sent."""
+    reason = (
+        f"its files take {size / 1e6:.1f} MB, and {MOST_BYTES / 1e6:.0f} MB can be sent back. Search smaller models: "
+        "set max_parameters."
+    )
+    return TrialFailed(
+        run=event.run, trial=event.trial, attempt=event.attempt, sequence=event.sequence, kind="too_large",
+        reason=reason, violation=size / MOST_BYTES - 1, seconds=event.seconds,
+    )  # fmt: skip
+
+
+@functools.lru_cache(maxsize=1)
+def _unpacked(packed: str) -> Any:
+    """Unpack the data of a job; those of the next one are mostly the same."""
+    return unpack_data(json.loads(packed))
+
+
+def main() -> None:
+    """Serve RunPod until the container is stopped."""
+    import runpod
+
+    import hpoviz.training.trial  # noqa: F401  # TensorFlow, before the first job
+
+    print(f"hpoviz {version('hpoviz')} waits for trials", file=sys.stderr, flush=True)
+    runpod.serverless.start({"handler": handler, "return_aggregate_stream": True})
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except BackendProtocol as error:
+        sys.exit(str(error))
