@@ -24,6 +24,7 @@ class RunContext:
         Identifier of the run.
     data : mapping of str to callable
         By the name that a TrialSpec gives: a function that makes the DataSplit, called once by a backend that keeps it.
+        One that is a `KnownData` also says how another machine makes it.
     code : bytes or None
         The user's own model and callbacks, as `hpoviz.models.user_code` packed them. It is to be unpacked by processes
         that this one has started on this machine, and by no others.

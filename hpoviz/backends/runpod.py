@@ -131,7 +131,7 @@ class RunPodBackend(Backend):
         if self._down is not None:
             raise self._down
         if spec.data not in self._data:
-            self._data[spec.data] = pack_data(context.data[spec.data]())
+            self._data[spec.data] = pack_data(context.data[spec.data])
         content = job_input(spec, self._data[spec.data], version("hpoviz"))
         running_ms = int(1000 * self._limits["max_job_minutes"])
         waiting_ms = int(1000 * self._limits["queue_minutes"])

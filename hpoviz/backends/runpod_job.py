@@ -167,8 +167,8 @@ class RunPodJob:
         if view.status == "TIMED_OUT":
             minutes = self._limits["max_job_minutes"] / 60
             return self._failed("too_slow", f"RunPod ended it after max_job_minutes={minutes:g}. Allow more.")
-        if view.status == "FAILED" and error and "BackendProtocol" in error:
-            return self._failed("error", _last_line(error))
+        if view.status == "FAILED" and error and "BackendProtocol" in error:  # of another version: so are the others
+            raise _Down(_last_line(error))
         return self._lost(_last_line(error) if error else f"its job ended as {view.status} without a result")
 
     def _message(self, message: Any) -> TrialEvent | None:

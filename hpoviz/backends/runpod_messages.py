@@ -9,12 +9,13 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hpoviz.data.data_recipe import DataRecipe, KnownData
 from hpoviz.data.data_split import ARRAYS, DataSplit
 from hpoviz.data.info import DataInfo
 from hpoviz.errors import BackendProtocol, ConfigError
@@ -30,22 +31,25 @@ FILES = ("model.keras", "history.csv", "health.json", "arrays.npz")
 MOST_BYTES = 16_000_000  # of all files of a trial: all of it is in the job's result again
 
 
-def pack_data(data: DataSplit) -> dict[str, Any]:
-    """Return data as JSON: compressed arrays in base64, with their hash.
+def pack_data(make: Callable[[], DataSplit]) -> dict[str, Any]:
+    """Return data as JSON: compressed arrays in base64, with their hash; larger ones of a known name by that name.
 
     Raises
     ------
     ConfigError
-        They are too large to travel in a job.
+        They are too large to travel in a job, and no data set that a worker can load by name.
     """
-    content = io.BytesIO()
+    data = make()
     arrays: dict[str, Any] = {name: np.asarray(getattr(data, name)) for name in ARRAYS}
+    if isinstance(make, KnownData) and sum(array.nbytes for array in arrays.values()) > MOST_INLINE:
+        return {"recipe": make.recipe().to_dict()}
+    content = io.BytesIO()
     np.savez_compressed(content, **arrays)
     packed = content.getvalue()
     if len(packed) > MOST_INLINE:
         raise ConfigError(
             f"These data take {len(packed) / 1e6:.1f} MB, packed; {MOST_INLINE / 1e6:.0f} MB can be sent with a trial. "
-            "Search on a part of them (Dataset.sample), or on this machine: backend='local'."
+            "Search a data set that has a name (hpoviz.datasets()), on a part of yours, or here: backend='local'."
         )
     return {
         "npz": base64.b64encode(packed).decode("ascii"),
@@ -57,6 +61,8 @@ def pack_data(data: DataSplit) -> dict[str, Any]:
 def unpack_data(record: Mapping[str, Any]) -> DataSplit:
     """Return what `pack_data` packed; BackendProtocol for anything else."""
     try:
+        if "recipe" in record:
+            return DataRecipe.from_dict(record["recipe"]).make()
         packed = base64.b64decode(record["npz"], validate=True)
         if hashlib.sha256(packed).hexdigest() != record["sha256"]:
             raise ValueError("their hash is another one")

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hpoviz.backends.runpod_messages import MOST_BYTES, parts_of, read_job, size_of, unpack_data
-from hpoviz.errors import BackendProtocol
+from hpoviz.errors import HpovizError
 from hpoviz.events import BatchProgress, Event, TerminalEvent, TrialFailed, TrialFinished
 from hpoviz.json_values import json_value
 
@@ -76,7 +76,15 @@ def _train(content: Any, say: Callable[[dict[str, Any]], None], stop: threading.
             kind = "progress" if isinstance(event, BatchProgress) else "event"
             say({kind: json_value(json.loads(event.to_json()))})
 
-        data = _unpacked(json.dumps(packed, sort_keys=True))
+        try:
+            data = _unpacked(json.dumps(packed, sort_keys=True))
+        except HpovizError as error:
+            emit(
+                TrialFailed(
+                    run=spec.run, trial=spec.trial, attempt=spec.attempt, kind="error", reason=str(error), seconds=0.0
+                )
+            )
+            return
         run_trial(spec, data, emit, stop.is_set, Path(folder), UserCode())
 
 
@@ -109,7 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except BackendProtocol as error:
-        sys.exit(str(error))
+    main()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from hpoviz.config import OptimizationRequest
+from hpoviz.data.data_recipe import DataRecipe, KnownData
+from hpoviz.data.data_split import DataSplit
 from hpoviz.data.dataset import Dataset
 from hpoviz.data.validation_samples import ValidationSamples
 from hpoviz.errors import ConfigError, HpovizError, nearest
@@ -17,6 +19,7 @@ from hpoviz.models.model_config import ModelConfig, family_for, load_family
 from hpoviz.models.trial_model import ModelFamily
 from hpoviz.models.user_code import pack_user_code
 from hpoviz.models.user_model import OWN_MODEL, UserModelFamily, check_user_model
+from hpoviz.plugins import plugin_names
 from hpoviz.results import BEST
 from hpoviz.run_record import Missing
 from hpoviz.search.sampler import try_space
@@ -72,6 +75,14 @@ class SearchProblem:
         data = self._data
         _, rows = data.split_rows(self._request.validation_fraction, self._seed)
         return ValidationSamples(x=data.x, y=data.y, rows=rows, class_names=data.class_names)
+
+    def data_maker(self) -> Callable[[], DataSplit]:
+        """Return what gives the split, and of a data set by name also says how another machine makes it."""
+        data, split = self._data, self.split
+        if data.name not in plugin_names("hpoviz.datasets"):
+            return lambda: split
+        fraction, seed = self._request.validation_fraction, self._seed
+        return KnownData(split, lambda: DataRecipe(data.name, data.sha256, fraction, seed))
 
     def describe_architecture(self) -> str:
         """Name the model family, or the user's own function."""

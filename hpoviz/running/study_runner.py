@@ -64,10 +64,9 @@ class StudyRunner(TrialRunner):
         log: RunLog,
         backend: Backend,
     ) -> None:
-        split = problem.split
         super().__init__(
             log=log,
-            data={SEARCH_DATA: lambda: split},
+            data={SEARCH_DATA: problem.data_maker()},
             code=problem.code,
             backend=backend,
             retries=request.config.retries,

@@ -9,8 +9,9 @@ import time
 import pytest
 
 import hpoviz
-from hpoviz.backends import runpod_client
+from hpoviz.backends import runpod, runpod_client, runpod_messages
 from hpoviz.backends.runpod import RunPodBackend
+from hpoviz.data.data_recipe import DataRecipe
 from hpoviz.errors import BackendUnavailable, ConfigError
 from hpoviz.events import EpochEnded, TerminalEvent, TrialCancelled, TrialFailed, TrialFinished, WorkerLost
 from hpoviz.testing.backend_contract import BackendContract, Harness, tiny_spec
@@ -289,6 +290,38 @@ def test_data_that_are_too_large(calm, tmp_path):
     data = hpoviz.Dataset.from_arrays(noise, np.arange(900) % 2)
     opt = hpoviz.Optimizer(data, trials=1, seed=0, backend=backend_of(calm), run_dir=tmp_path / "run")
     with pytest.raises(ConfigError, match=r"4 MB can be sent with a trial"):
+        opt.run()
+
+
+def test_a_data_set_by_name_is_loaded_by_the_worker(calm, tmp_path, monkeypatch):
+    monkeypatch.setattr(runpod_messages, "MOST_INLINE", 100)
+    opt = hpoviz.Optimizer(
+        "digits", trials=1, epochs=1, seed=0, backend=backend_of(calm), search_space=SMALL_SPACE, run_dir=tmp_path / "a"
+    )
+    opt.run()
+    job = list(calm.jobs.values())[-1]
+    assert list(job.input["data"]) == ["recipe"]
+    assert job.input["data"]["recipe"]["dataset"] == "digits"
+    here = hpoviz.Optimizer(
+        "digits", trials=1, epochs=1, seed=0, workers=1, search_space=SMALL_SPACE, run_dir=tmp_path / "b"
+    )
+    here.run()
+    assert opt.results["loss"].tolist() == pytest.approx(here.results["loss"].tolist(), rel=1e-4)
+
+
+def test_another_data_set_of_that_name_is_refused(harness, calm):
+    recipe = DataRecipe("digits", "0" * 64, 0.2, 0)
+    harness.backend._data["search"] = {"recipe": recipe.to_dict()}
+    harness.backend.submit(tiny_spec(), slot=0)
+    failed = harness.events_until(TerminalEvent)[-1]
+    assert isinstance(failed, TrialFailed)
+    assert "is another one on this machine" in failed.reason
+
+
+def test_a_worker_of_another_version(calm, stripes, tmp_path, monkeypatch):
+    monkeypatch.setattr(runpod, "version", lambda _: "9.9.0")
+    opt = hpoviz.Optimizer(stripes, trials=3, seed=0, backend=backend_of(calm), run_dir=tmp_path / "run")
+    with pytest.raises(BackendUnavailable, match=r"The worker has hpoviz 0\.1\.0, and the job is of hpoviz 9\.9\.0"):
         opt.run()
 
 
