@@ -213,11 +213,16 @@ class RunResults(abc.ABC):
         if target.suffix != ".zip":
             raise ConfigError(f"A run is packed as a zip file: the path must end in .zip. Got {str(path)!r}.")
         self._check_begun()
+        building = target.with_name(f".{target.name}.tmp")  # the run's own folder may be the place
         try:
-            with target.open("wb") as file:
-                zip_run(self._folder, file)
+            with building.open("wb") as file:
+                zip_run(self._folder, file, but=target)
+            building.replace(target)
         except OSError as error:
             raise StoreError(f"{str(path)!r} cannot be written: {error}. Name another path.") from error
+        finally:
+            with contextlib.suppress(OSError):
+                building.unlink(missing_ok=True)
         return target
 
     def _pack(self, file: IO[bytes]) -> None:
@@ -229,7 +234,8 @@ class RunResults(abc.ABC):
             raise StoreError("The search has not begun, so there is nothing to take away. Call run() or start().")
 
     def _best_model_zip(self) -> bytes:
-        return model_zip(self.best_trial.model_path, best_record(self._best(), self._record))
+        best = self._best()
+        return model_zip(self._trial(best).model_path, best_record(best, self._record))
 
     def summary(self) -> str:
         """Return three sentences: what won, why, and what to try next."""

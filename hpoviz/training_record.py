@@ -13,7 +13,7 @@ import numpy as np
 
 from hpoviz.errors import StoreError
 
-__all__ = ["BINS", "RECORD_FILE", "Histograms", "Predictions", "TrainingRecord", "histograms"]
+__all__ = ["BINS", "RECORD_FILE", "Histograms", "Predictions", "TrainingRecord", "evenly", "histograms"]
 
 RECORD_FILE = "arrays.npz"
 VERSION = 1
@@ -37,12 +37,30 @@ class Histograms:
     low: np.ndarray
     high: np.ndarray
 
+    @classmethod
+    def joined(cls, looks: Sequence[Histograms]) -> Histograms:
+        """Return those of several looks at the same tensors as one."""
+        if not looks:
+            return histograms([])
+        return cls(*(np.concatenate([getattr(one, name) for one in looks]) for name in ("counts", "low", "high")))
+
     def density(self, look: int, tensor: int) -> tuple[np.ndarray, np.ndarray]:
         """Return the middles of the bins, and how much of all lies in each per unit of width; both (BINS,)."""
         low, high = float(self.low[look, tensor]), float(self.high[look, tensor])
         edges = np.linspace(low, high, BINS + 1)
         total, width = max(int(self.counts[look, tensor].sum()), 1), (high - low) / BINS
         return (edges[:-1] + edges[1:]) / 2, self.counts[look, tensor] / total / width
+
+
+def evenly(count: int, most: int) -> list[int]:
+    """Return at most so many places of `count`, evenly spaced, the first and the last among them.
+
+    Examples
+    --------
+    >>> evenly(3, 8), evenly(9, 3)
+    ([0, 1, 2], [0, 4, 8])
+    """
+    return [int(at) for at in np.unique(np.linspace(0, count - 1, min(count, most)).round())] if count else []
 
 
 def histograms(looks: Sequence[Sequence[np.ndarray]]) -> Histograms:
@@ -122,6 +140,8 @@ class TrainingRecord:
         The layers whose outputs for one sample are kept as pictures.
     sample : int
         Which validation sample.
+    kinds : sequence of str
+        What each of those gives for one sample: "image", "sequence" or "vector".
     maps : sequence of ndarray of uint8, (looks, channels, height, width)
         The pictures of each of those layers: 0 is `map_low`, 255 `map_high`. Of a layer of vectors one of (1, units),
         of one of sequences one of (steps, units).
@@ -146,6 +166,7 @@ class TrainingRecord:
     gradients: Histograms
     gradient_norms: np.ndarray
     pictures: Sequence[str]
+    kinds: Sequence[str]
     sample: int
     maps: Sequence[np.ndarray]
     map_low: np.ndarray
@@ -182,6 +203,7 @@ class TrainingRecord:
         StoreError
             There is no such file, or it is damaged or of another version.
         """
+        shown = f"{path.parent.name}/{path.name}"
         try:
             with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
@@ -198,12 +220,12 @@ class TrainingRecord:
                 predictions=Predictions(**said) if said else None,
             )
         except FileNotFoundError:
-            raise StoreError(f"{str(path)!r} does not exist.") from None
+            raise StoreError(f"{shown!r} does not exist.") from None
         except Exception as error:  # zipfile, zlib and NumPy have a dozen names for bytes that are damaged
-            raise StoreError(f"{str(path)!r} cannot be read: {type(error).__name__}: {error}.") from error
+            raise StoreError(f"{shown!r} cannot be read: {type(error).__name__}: {error}.") from error
 
 
-NAMES = ("layers", "tensors", "pictures")
+NAMES = ("layers", "tensors", "pictures", "kinds")
 ARRAYS = ("epochs", "mean", "std", "zeros", "silent", "units", "gradient_norms", "map_low", "map_high")
 
 

@@ -38,8 +38,8 @@ class Trial:
     Attributes
     ----------
     result : TrialResult
-        All that is known of it; its fields are attributes of the trial too:
-        number, state, origin, score, accuracy, loss, params, parameters, seconds, reason, seed…
+        All that is known of it: origin, loss, parameters, seconds, seed, best_epoch… Number, state, score, accuracy,
+        params and reason are attributes of the trial too.
     """
 
     def __init__(

@@ -36,6 +36,7 @@ def made_up_record() -> TrainingRecord:
         gradients=_spread(3),
         gradient_norms=np.array([[3, 4, 1], [0.3, 0.4, 0.1], [0, 0, np.nan]], np.float32),
         pictures=("conv", HOSTILE),
+        kinds=("image", "vector"),
         sample=2,
         maps=[chance.integers(0, 256, (3, 2, 4, 4), np.uint8), chance.integers(0, 256, (3, 1, 1, 5), np.uint8)],
         map_low=np.zeros((3, 2), np.float32),

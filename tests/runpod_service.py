@@ -69,7 +69,7 @@ class Service:
         self.key, self.jobs = key, {}
         self.calls: list[tuple[str, str, int]] = []  # method, path, status
         self.tamper: Callable[[Any], Any] = lambda message: message  # what becomes of a worker's message on its way
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
         self._queue: deque[str] = deque()
         self._stops: dict[str, list[str]] = {}
         self._seen: dict[str, float] = {}
@@ -183,7 +183,14 @@ class Service:
     @property
     def running(self) -> list[Job]:
         """The jobs that have not ended."""
-        return [job for job in self.jobs.values() if job.status not in ENDED]
+        with self._changed:
+            return [job for job in self.jobs.values() if job.status not in ENDED]
+
+    def calm_down(self) -> None:
+        """Put no more faults in."""
+        with self._changed:
+            self._faults.clear()
+            self.tamper = lambda message: message
 
     def _printed(self) -> str:
         return "\n".join(path.read_text(errors="replace")[-800:] for path in Path(self._home.name).glob("*.log"))
@@ -258,13 +265,13 @@ class Service:
             return 200, {**job.view(output=False), "stream": [{"output": one} for one in come]}
 
     def _cancel(self, job_id: str, body: Any) -> tuple[int, Any]:
-        job = self.jobs.get(job_id)
+        with self._changed:
+            job = self.jobs.get(job_id)
+            if job_id in self._queue:
+                self._queue.remove(job_id)
         if not job:
             return 404, {"error": "request does not exist"}
         if job.status not in ENDED:
-            with self._changed:
-                if job_id in self._queue:
-                    self._queue.remove(job_id)
             self.end(job, "CANCELLED")
         return 200, job.view(output=False)
 

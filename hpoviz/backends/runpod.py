@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
@@ -13,17 +12,18 @@ from typing import Any
 
 from hpoviz.backends.backend import Backend, RunContext
 from hpoviz.backends.runpod_client import RunPodClient, find_key
-from hpoviz.backends.runpod_job import RunPodJob
+from hpoviz.backends.runpod_job import Limits, RunPodJob
 from hpoviz.backends.runpod_messages import job_input, pack_data
 from hpoviz.errors import BackendUnavailable, ConfigError, StoreError
 from hpoviz.store.run_store import write_atomically
-from hpoviz.trial_spec import TrialSpec
+from hpoviz.trial_spec import SEARCH_DATA, TrialSpec
 
 __all__ = ["RunPodBackend"]
 
 MOST_WORKERS = 64
 JOBS_FILE = "runpod_jobs.json"
 CLOSE_WAIT_S = 10.0
+MOST_QUESTIONS = 150  # a second, of all jobs together: the service refuses more than 200
 
 
 class RunPodBackend(Backend):
@@ -88,11 +88,17 @@ class RunPodBackend(Backend):
         if problems:
             raise ConfigError("\n".join(problems))
         self.endpoint_id = endpoint_id
-        self._workers, self._poll_s = workers, float(poll_s)
-        self._limits = {name: 60.0 * value for name, value in limits.items()}
+        self._workers = workers
+        self._limits = Limits(
+            running=60 * max_job_minutes,
+            queue=60 * queue_minutes,
+            silence=60 * silence_minutes,
+            poll=max(float(poll_s), workers / MOST_QUESTIONS),
+        )
         self._client = RunPodClient(endpoint_id, find_key(api_key), base_url)
         self._lock = threading.Lock()
         self._jobs: dict[int, RunPodJob] = {}  # by trial, those that run
+        self._left: set[str] = set()  # ids of jobs that were told to stop and may still run
         self._context: RunContext | None = None
         self._data: dict[str, Mapping[str, Any]] = {}  # packed, by name
         self._down: BackendUnavailable | None = None
@@ -106,7 +112,13 @@ class RunPodBackend(Backend):
         return self._workers
 
     def check(self) -> str:
-        """Say whether the service takes the key, knows the endpoint and has workers; BackendUnavailable if not."""
+        """Say what the endpoint says of itself: its workers, of which there may be none before there is work.
+
+        Raises
+        ------
+        BackendUnavailable
+            The key is refused, there is no such endpoint, or the service does not answer.
+        """
         return f"RunPod endpoint {self.endpoint_id}: {_in_words(self._client.health())}"
 
     def open(self, context: RunContext) -> None:
@@ -117,12 +129,18 @@ class RunPodBackend(Backend):
                 "backend='local', or make an architecture of your model that the worker's image installs."
             )
         self._client.health()
-        self._context, self._down = context, None
-        self._data.clear()
-        for job in self._left_on_disk():
-            done = self._client.cancel(job)
-            context.log(f"RunPod job {job} of an earlier process: {'cancelled' if done else 'cannot be cancelled now'}")
-        self._write_jobs()
+        data: dict[str, Mapping[str, Any]] = {
+            name: pack_data(make) for name, make in context.data.items() if name == SEARCH_DATA
+        }
+        with self._lock:
+            self._context, self._down, self._jobs, self._data = context, None, {}, data
+            self._left = self._left_on_disk(context.folder)
+            for job in sorted(self._left):
+                done = self._client.cancel(job) or self._client.cancel(job)
+                said = "cancelled" if done else "cannot be cancelled now: look at https://console.runpod.io/serverless"
+                context.log(f"RunPod job {job} of an earlier process: {said}")
+                self._left -= {job} if done else set()
+            self._write_jobs()
 
     def submit(self, spec: TrialSpec, slot: int) -> None:
         """Submit a trial as a job; BackendUnavailable if the endpoint has no workers, or the service is away."""
@@ -133,16 +151,11 @@ class RunPodBackend(Backend):
         if spec.data not in self._data:
             self._data[spec.data] = pack_data(context.data[spec.data])
         content = job_input(spec, self._data[spec.data], version("hpoviz"))
-        running_ms = int(1000 * self._limits["max_job_minutes"])
-        waiting_ms = int(1000 * self._limits["queue_minutes"])
-        job_id = self._client.submit(content, {"executionTimeout": running_ms, "ttl": running_ms + 2 * waiting_ms})
         job = RunPodJob(
-            spec, job_id, slot, client=self._client, context=context, limits=self._limits, poll_s=self._poll_s,
-            ended=self._ended,
+            spec, slot, content, client=self._client, context=context, limits=self._limits, keeper=self
         )  # fmt: skip
         with self._lock:
             self._jobs[spec.trial] = job
-            self._write_jobs()
         job.start()
 
     def cancel(self, trial: int, *, grace_s: float) -> None:
@@ -153,65 +166,81 @@ class RunPodBackend(Backend):
             job.cancel()
 
     def close(self) -> None:
-        """Cancel all jobs and wait until the service has confirmed it."""
+        """Cancel all jobs and wait until the service has confirmed it, for some seconds."""
         with self._lock:
-            jobs = list(self._jobs.values())
+            jobs, context = list(self._jobs.values()), self._context
         for job in jobs:
             job.cancel()
         give_up = time.monotonic() + CLOSE_WAIT_S
         for job in jobs:
-            job.join(max(0.0, give_up - time.monotonic()))
-        self._context = None
+            if not job.join(max(0.0, give_up - time.monotonic())) and context is not None:
+                context.log(f"RunPod job {job.job_id} is still being cancelled; its id stays in {JOBS_FILE}")
+        with self._lock:
+            self._context = None
 
     def describe(self) -> str:
         """Say where trials run."""
         return f"RunPod endpoint {self.endpoint_id}, {self._workers} worker{'s' if self._workers > 1 else ''}"
 
-    def _ended(self, job: RunPodJob, down: str | None) -> None:
-        """A job runs no more; called from its thread, before its last event is told."""
-        if down is not None:
-            try:
-                said = _in_words(self._client.health())
-            except BackendUnavailable as error:
-                said = str(error)
-            self._down = BackendUnavailable(
-                f"{down} The endpoint: {said}. Look whether it has workers and balance at "
-                "https://console.runpod.io/serverless, or use backend='local'."
-            )
+    # --- what jobs tell, from their threads -----------------------------------------------------------------------
+
+    def submitted(self, job: RunPodJob) -> None:
+        """A job has an id: it is put on disk."""
         with self._lock:
             if self._jobs.get(job.spec.trial) is job:
-                del self._jobs[job.spec.trial]
+                self._write_jobs()
+
+    def others_run(self, job: RunPodJob) -> bool:
+        """Tell whether another job of ours has a worker."""
+        with self._lock:
+            return any(other.runs for other in self._jobs.values() if other is not job)
+
+    def ended(self, job: RunPodJob, down: str | None) -> None:
+        """A job runs no more; `down` says why the endpoint is of no use."""
+        problem = None if down is None else BackendUnavailable(self._described(down))
+        with self._lock:
+            if self._jobs.get(job.spec.trial) is not job:  # of a run that was closed
+                return
+            del self._jobs[job.spec.trial]
+            self._down = self._down or problem
+            if job.unconfirmed:
+                self._left.add(job.job_id)
             self._write_jobs()
 
-    # --- what is on the service, on disk --------------------------------------------------------------------------
-
-    @property
-    def _path(self) -> Path:
-        assert self._context is not None  # it is open
-        return self._context.folder / JOBS_FILE
-
-    def _left_on_disk(self) -> list[str]:
+    def _described(self, down: str) -> str:
         try:
-            record = json.loads(self._path.read_text("utf-8"))
+            said = _in_words(self._client.health())
+        except BackendUnavailable as error:
+            said = str(error)
+        return (
+            f"{down} The endpoint: {said}. Look whether it has workers and balance at "
+            "https://console.runpod.io/serverless, or use backend='local'."
+        )
+
+    def _left_on_disk(self, folder: Path) -> set[str]:
+        """Return the jobs that an earlier process has left on this endpoint."""
+        path = folder / JOBS_FILE
+        try:
+            record = json.loads(path.read_text("utf-8"))
+            return {str(job) for job in record["jobs"]} if record["endpoint"] == self.endpoint_id else set()
         except FileNotFoundError:
-            return []
-        except (OSError, ValueError) as error:
+            return set()
+        except (OSError, ValueError, KeyError, TypeError) as error:
             raise StoreError(
-                f"{str(self._path)!r} cannot be read ({error}): jobs of this run may still run on RunPod. Look at "
+                f"{str(path)!r} cannot be read ({error}): jobs of this run may still run on RunPod. Look at "
                 "https://console.runpod.io/serverless, then delete the file."
             ) from error
-        return [str(job) for job in record.get("jobs", []) if record.get("endpoint") == self.endpoint_id]
 
     def _write_jobs(self) -> None:
+        """Put the ids of the jobs that run, or may run, on disk; under the lock."""
         if self._context is None:
             return
-        jobs = [job.job_id for job in self._jobs.values()]
+        path = self._context.folder / JOBS_FILE
+        jobs = [*(job.job_id for job in self._jobs.values() if job.job_id), *sorted(self._left)]
         if jobs:
-            record = {"endpoint": self.endpoint_id, "jobs": jobs}
-            write_atomically(self._path, json.dumps(record).encode())
+            write_atomically(path, json.dumps({"endpoint": self.endpoint_id, "jobs": jobs}).encode())
         else:
-            with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
 
 
 def _problems(endpoint_id: Any, workers: Any, poll_s: Any) -> Iterator[str]:
@@ -224,7 +253,8 @@ def _problems(endpoint_id: Any, workers: Any, poll_s: Any) -> Iterator[str]:
 
 
 def _in_words(health: Mapping[str, Any]) -> str:
-    workers, jobs = health.get("workers") or {}, health.get("jobs") or {}
+    workers, jobs = health.get("workers"), health.get("jobs")
+    workers, jobs = (one if isinstance(one, dict) else {} for one in (workers, jobs))
     parts = [f"{count} {name}" for name, count in workers.items() if count]
     waiting = f", {jobs['inQueue']} jobs in the queue" if jobs.get("inQueue") else ""
     return f"workers: {', '.join(parts) or 'none'}{waiting}"

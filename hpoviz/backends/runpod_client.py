@@ -96,7 +96,11 @@ class RunPodClient:
         self._http = self._endpoint.rp_client
         if base_url is not None:
             self._http.endpoint_url_base = base_url.rstrip("/")
-        _retry_reading(self._http.rp_session)
+        _check_address(self._http.endpoint_url_base)  # the SDK takes one from the environment too
+        session = self._http.rp_session
+        if urlsplit(self._http.endpoint_url_base).hostname in LOOPBACK:
+            session.trust_env = False  # there is no proxy between this machine and itself
+        _retry_reading(session)
 
     def __repr__(self) -> str:
         return f"RunPodClient({self.endpoint_id!r})"
@@ -112,18 +116,17 @@ class RunPodClient:
         BackendUnavailable
             It cannot be submitted.
         """
-        pause, unanswered = FIRST_PAUSE_S, 0
-        for attempt in range(TRIES):
+        pause, unanswered, attempt = FIRST_PAUSE_S, 0, 0
+        while True:
             try:
                 return str(self._endpoint.run({"input": dict(content), "policy": dict(policy)}).job_id)
             except Exception as error:
-                code = _status_code(error)
-                unanswered += code is None or code >= 500
-                if (code != SLOW_DOWN and not (code is None or code >= 500)) or unanswered > 1 or attempt == TRIES - 1:
-                    raise self._unavailable("submit a trial", error) from None
-                time.sleep(pause)
-                pause *= 2
-        raise AssertionError("unreachable")
+                code, problem = _status_code(error), self._unavailable("submit a trial", error)
+            attempt, unanswered = attempt + 1, unanswered + (code is None or code >= 500)
+            if (code is not None and code < 500 and code != SLOW_DOWN) or unanswered > 1 or attempt == TRIES:
+                raise problem  # outside of the handler: what it handled holds the key
+            time.sleep(pause)
+            pause *= 2
 
     def poll(self, job: str) -> JobView:
         """Ask what a job has said since it was last asked.
@@ -157,21 +160,11 @@ class RunPodClient:
         BackendUnavailable
             The key is wrong, there is no such endpoint, or the service does not answer.
         """
-        try:
-            answer = self._http.get(f"{self.endpoint_id}/health", timeout=10)
-        except Exception as error:
-            raise self._unavailable("ask for its health", error) from None
+        answer = self._asked(f"{self.endpoint_id}/health", "ask for its health")
         return answer if isinstance(answer, dict) else {}
 
     def _view(self, job: str, what: str) -> JobView:
-        try:
-            answer = self._http.get(f"{self.endpoint_id}/{what}/{job}", timeout=15)
-        except Exception as error:
-            if _status_code(error) == 404:
-                raise JobLost(
-                    f"RunPod does not know job {job} (any more): results are kept for half an hour."
-                ) from None
-            raise self._unavailable("hear of a trial", error) from None
+        answer = self._asked(f"{self.endpoint_id}/{what}/{job}", "hear of a trial", job)
         if not isinstance(answer, dict):
             raise BackendUnavailable(f"RunPod's answer about job {job} is no object: {str(answer)[:200]!r}.")
         stream = answer.get("stream")
@@ -186,10 +179,21 @@ class RunPodClient:
             execution_s=milliseconds / 1000 if isinstance(milliseconds, int | float) else None,
         )
 
+    def _asked(self, path: str, what: str, job: str | None = None) -> Any:
+        """Ask the service; errors are raised outside of the handlers, as what those handle holds the key."""
+        problem: BackendError
+        try:
+            return self._http.get(path, timeout=10)
+        except Exception as error:
+            problem = self._unavailable(what, error)
+            if job is not None and _status_code(error) == 404:
+                problem = JobLost(f"RunPod does not know job {job} (any more): results are kept for half an hour.")
+        raise problem
+
     def _unavailable(self, what: str, error: Exception) -> BackendUnavailable:
         """Say what went wrong, without anything of the request: its headers hold the key."""
         code = _status_code(error)
-        if code == 401 or "401" in str(error)[:80] or "Unauthorized" in str(error):
+        if code == 401:
             return BackendUnavailable(
                 f"RunPod refuses the API key (401). Check {KEY_VARIABLE} or api_key=: it must be a key of the account "
                 f"that owns endpoint {self.endpoint_id!r}."
@@ -220,17 +224,22 @@ def _status_code(error: Exception) -> int | None:
 
 def _sdk() -> Any:
     """Import RunPod's SDK, which sets the root logger up for itself: that is undone."""
-    root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    loggers = [logging.getLogger(name) for name in (None, "urllib3", "paramiko", "uvicorn")]
+    handlers, levels = list(loggers[0].handlers), [logger.level for logger in loggers]
     try:
         import runpod
     except ImportError as error:
         raise BackendUnavailable(
             f'The package runpod cannot be imported ({error}). Install it: pip install "hpoviz[runpod]".'
         ) from error
+    except KeyError as error:  # what it does with a configuration file without a key
+        raise ConfigError(
+            f"The package runpod cannot read {KEY_FILE}: it has no {error}. Mend it: runpod config."
+        ) from error
     finally:
-        root.handlers[:] = handlers
-        root.setLevel(level)
+        loggers[0].handlers[:] = handlers
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
     return runpod
 
 
@@ -239,6 +248,9 @@ def _retry_reading(session: Any) -> None:
     from requests.adapters import HTTPAdapter
     from urllib3.util.retry import Retry
 
-    again = Retry(total=4, backoff_factor=0.5, status_forcelist=(429, 502, 503, 504), allowed_methods=("GET",))
+    again = Retry(
+        total=4, connect=1, backoff_factor=0.5, status_forcelist=(429, 500, 502, 503, 504), allowed_methods=("GET",),
+        respect_retry_after_header=False,
+    )  # fmt: skip
     for scheme in ("https://", "http://"):
         session.mount(scheme, HTTPAdapter(pool_maxsize=MOST_CONNECTIONS, max_retries=again))

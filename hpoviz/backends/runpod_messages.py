@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import dataclasses
 import hashlib
 import io
 import json
@@ -28,7 +27,7 @@ VERSION = 1
 MOST_INLINE = 4_000_000  # bytes of packed data in a job; the service takes 10 MB
 PART = 384_000  # bytes of a file in one message, 512 kB in base64
 FILES = ("model.keras", "history.csv", "health.json", "arrays.npz")
-MOST_BYTES = 16_000_000  # of all files of a trial: all of it is in the job's result again
+MOST_BYTES = 10_000_000  # of all files of a trial: all of it is in the job's result again, which may have 20 MB
 
 
 def pack_data(make: Callable[[], DataSplit]) -> dict[str, Any]:
@@ -118,20 +117,30 @@ def parts_of(folder: Path) -> Iterator[dict[str, Any]]:
             yield {"file": name, "part": at, "parts": count, "size": len(content), "sha256": digest, "content": part}
 
 
-@dataclasses.dataclass
 class Inbox:
     """Puts files together that come in parts, in whatever order, and writes those that are whole.
 
-    Attributes
+    Parameters
     ----------
     folder : Path
         Existing.
+
+    Attributes
+    ----------
+    written : dict of str to str
+        By name the hash of what was written.
     """
 
-    folder: Path
-
-    def __post_init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
         self._parts: dict[str, dict[int, bytes]] = {}
+        self._whole: dict[str, tuple[Any, ...]] = {}  # by name: parts, size and hash, which stay the same
+        self.written: dict[str, str] = {}
+
+    def clear(self) -> None:
+        """Delete the files of an earlier attempt."""
+        for name in FILES:
+            (self._folder / name).unlink(missing_ok=True)
 
     def take(self, message: Mapping[str, Any]) -> None:
         """Take a part.
@@ -145,20 +154,27 @@ class Inbox:
             name, at, count = message["file"], message["part"], message["parts"]
             if name not in FILES or type(at) is not int or type(count) is not int or not 0 <= at < count:
                 raise ValueError("it names no file of a trial")
-            if (count - 1) * PART > MOST_BYTES:
+            if count > MOST_BYTES // PART + 1:
                 raise ValueError("it is too large")
+            whole = (count, message["size"], message["sha256"])
+            if self._whole.setdefault(name, whole) != whole:
+                raise ValueError("it is of another file")
             content = base64.b64decode(message["content"], validate=True)
+            if len(content) > PART:
+                raise ValueError("it is too large")
         except (KeyError, TypeError, ValueError, binascii.Error) as error:
             raise BackendProtocol(f"A part of a file cannot be read: {error}.") from error
         parts = self._parts.setdefault(name, {})
         parts[at] = content
         if len(parts) < count:
             return
-        whole = b"".join(parts[one] for one in range(count))
+        file = b"".join(parts[one] for one in range(count))
         del self._parts[name]
-        if hashlib.sha256(whole).hexdigest() != message.get("sha256") or len(whole) != message.get("size"):
+        digest = hashlib.sha256(file).hexdigest()
+        if (len(file), digest) != whole[1:]:
             raise BackendProtocol(f"{name} has come damaged: its hash is not that which was sent.")
-        write_atomically(self.folder / name, whole)
+        write_atomically(self._folder / name, file)
+        self.written[name] = digest
 
     @property
     def missing(self) -> list[str]:

@@ -13,6 +13,7 @@ import secrets
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +26,7 @@ from hpoviz.json_values import json_value
 
 __all__ = ["handler", "main"]
 
+PROGRESS_S = 1.0  # between two words on batches, which are in the job's result again
 _one_trial = threading.Lock()  # TensorFlow's seeds and its devices are those of the process
 
 
@@ -66,10 +68,17 @@ def _train(content: Any, say: Callable[[dict[str, Any]], None], stop: threading.
 
     spec, packed = read_job(content, version("hpoviz"))
     with _one_trial, tempfile.TemporaryDirectory() as folder:
+        said = 0.0
 
         def emit(event: Event) -> None:
-            if isinstance(event, TrialFinished) and (size := size_of(Path(folder))) > MOST_BYTES:
-                event = _too_large(event, size)
+            nonlocal said
+            if isinstance(event, BatchProgress):
+                if time.monotonic() - said < PROGRESS_S:
+                    return
+                said = time.monotonic()
+            size = size_of(Path(folder)) if isinstance(event, TerminalEvent) else 0
+            if size > MOST_BYTES:
+                event = _too_large(event, size) if isinstance(event, TrialFinished) else event
             elif isinstance(event, TerminalEvent):
                 for part in parts_of(Path(folder)):
                     say(part)

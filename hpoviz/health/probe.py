@@ -23,7 +23,7 @@ from hpoviz.health.sites import SATURATING, hidden_sites
 from hpoviz.instrument import are_shares, unchanged
 from hpoviz.training.graph_optimiser import graph_optimiser
 
-__all__ = ["Look", "Probe"]
+__all__ = ["MOST_NUMBERS", "Look", "Probe", "numbers_a_sample"]
 
 BATCH = 256
 MOST_NUMBERS = 60_000_000  # activations that are held at a time, and as many gradients
@@ -99,12 +99,7 @@ class Probe:
         )
         signal = tf.TensorSpec([None, self._width], tf.float32)
         self._pass = tf.function(self._run, input_signature=[sample, signal], autograph=False)
-        per_sample = sum(
-            math.prod(length or 1 for length in tensor.shape or ())
-            for node in self.graph.nodes
-            for tensor in node.outputs
-        )
-        self._step = self._fixed or int(np.clip(MOST_NUMBERS // max(per_sample, 1), 1, BATCH))
+        self._step = self._fixed or int(np.clip(MOST_NUMBERS // max(numbers_a_sample(self.graph), 1), 1, BATCH))
 
     @property
     def classes(self) -> int:
@@ -207,6 +202,13 @@ class Probe:
             saturated=flat if finite == 1 and site.activation in SATURATING else None,
             effective_units=float(parts[0][6]) if finite == 1 and counts[0] > 1 else None,
         )
+
+
+def numbers_a_sample(graph: ModelGraph) -> int:
+    """Return how many numbers all nodes of a graph give out for one sample."""
+    return sum(
+        math.prod(length or 1 for length in tensor.shape or ()) for node in graph.nodes for tensor in node.outputs
+    )
 
 
 def _batch_size(model: keras.Model) -> int | None:

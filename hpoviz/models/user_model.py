@@ -115,15 +115,21 @@ class UserModel(TrialModel):
         return texts
 
 
-def as_probabilities(outputs: np.ndarray) -> np.ndarray:
+def as_probabilities(outputs: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
     """Return a model's outputs (n, classes) as probabilities: rows that do not sum to 1 are logits.
+
+    Parameters
+    ----------
+    outputs : ndarray
+    tolerance : float
+        How far from 1 a sum may be; larger for numbers of 16 bits.
 
     Examples
     --------
     >>> as_probabilities(np.array([[0.0, 0.0]])), as_probabilities(np.array([[0.25, 0.75]]))
     (array([[0.5, 0.5]]), array([[0.25, 0.75]]))
     """
-    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=1e-3):
+    if (outputs >= 0).all() and np.allclose(outputs.sum(axis=1), 1, atol=tolerance):
         return outputs
     exponents = np.exp(outputs - outputs.max(axis=1, keepdims=True))
     return np.asarray(exponents / exponents.sum(axis=1, keepdims=True))

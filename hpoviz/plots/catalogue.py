@@ -85,7 +85,7 @@ TRIAL_FIGURES: Mapping[str, FigureText] = {
     ),
     "dead_neurons": FigureText(
         "Dead neurons",
-        "Units that say the same of every sample. Good: near zero, and not growing. From a fifth on a layer is smaller "
+        "Units that say the same of every sample. Good: near zero, and not growing. From a third on a layer is smaller "
         "than it looks; lower the learning rate, or take an activation without a dead half.",
     ),
     "weights_biases": FigureText(

@@ -123,6 +123,8 @@ def log_axis(values: Sequence[float | None]) -> dict[str, Any]:
     """Return a logarithmic axis whose ticks do not run into each other: 1, 2, 5 of a few decades, or whole decades."""
     known = [value for value in values if value is not None and value > 0] or [1.0]
     low, high = math.log10(min(known)) - 0.15, math.log10(max(known)) + 0.15
+    if high - low < 0.7:  # so that there is a tick in it
+        low, high = low - 0.2, high + 0.2
     between = high - low
     return {
         "type": "log",

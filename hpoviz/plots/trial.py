@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from hpoviz.errors import StoreError
+from hpoviz.errors import HpovizError, StoreError
 from hpoviz.plots.catalogue import TRIAL_FIGURES
 from hpoviz.plots.look import Colours, colours, empty_figure
 from hpoviz.plots.trial_facts import TrialFacts, TrialPlot
@@ -44,7 +45,8 @@ def architecture(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figur
     if samples is not None:
         row = facts.record.sample if facts.record is not None else 0
         chosen = samples.rows[[row]]
-        played = SampleRecorder(model, graph, (samples.x[chosen], samples.y[chosen])).played(0)
+        with contextlib.suppress(HpovizError):  # the model is drawn all the same
+            played = SampleRecorder(model, graph, (samples.x[chosen], samples.y[chosen])).played(0)
     return scene_figure(
         overview(graph, collapse=True), theme="light" if paint == colours("light") else "dark", played=played
     )

@@ -54,7 +54,8 @@ class TrialFacts:
     @property
     def predictions(self) -> Predictions | None:
         """What the model says of the validation samples."""
-        return None if self.record is None else self.record.predictions
+        ended = self.result.state == "pruned"  # what it did before its worker let go does not count
+        return None if self.record is None or ended else self.record.predictions
 
     def no_looks(self, what: str) -> str:
         """Say why nothing of the layers can be drawn."""

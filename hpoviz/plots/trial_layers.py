@@ -35,7 +35,7 @@ def gradient_flow(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figu
         norms = [float(norm) if np.isfinite(norm) else None for norm in np.sqrt(squares)]
         epoch = int(record.epochs[look])
         figure.add_scatter(
-            x=[text_of(short(layer)) for layer in layers],
+            x=_distinct([short(layer) for layer in layers]),
             y=[None if norm is None else max(norm, LEAST_NORM) for norm in norms],
             mode="lines+markers",
             line={"color": epoch_colour(epoch / last, paint), "width": 3 if look == looks[-1] else 1.5},
@@ -70,6 +70,8 @@ def _ridges(
     chosen: Sequence[int], axis: str,
 ) -> go.Figure:  # fmt: skip
     """Draw how tensors are spread at the beginning, in the middle and at the end."""
+    if not chosen:
+        return empty_figure(plot.title, "Only biases are trained in this model.", paint)
     chosen = _ends(chosen, MOST_FIELDS)
     titles = [f"{short(record.tensors[at][0])}: {record.tensors[at][1]}" for at in chosen]
     figure = new_grid(plot.title, plot.how, paint, titles, across=min(2, len(titles)), each=190)

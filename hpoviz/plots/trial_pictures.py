@@ -17,6 +17,7 @@ __all__ = ["activation_maps", "activation_progression", "mistakes"]
 
 MOST_LAYERS, MOST_EPOCHS, PROGRESSING = 6, 6, 4
 MOST_MISTAKES, ACROSS = 12, 4
+SIDE = 96  # pixels of a picture, at most
 TEXT = 160  # characters of a text
 
 
@@ -67,7 +68,8 @@ def mistakes(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figure:
     figure = new_grid(plot.title, plot.how, paint, titles, across=across, each=150, horizontal_spacing=0.04)
     for place, row in enumerate(rows):
         sample = np.asarray(samples.at(row))
-        sample = sample.reshape(*sample.shape[:2], -1)
+        step = -(-max(sample.shape[:2]) // SIDE)
+        sample = sample.reshape(*sample.shape[:2], -1)[::step, ::step]
         picture = picture_of(sample, float(sample.min()), float(sample.max()))
         figure.add_image(source=picture, row=place // across + 1, col=place % across + 1, hoverinfo="skip")
     figure.update_xaxes(visible=False).update_yaxes(visible=False)
@@ -122,7 +124,7 @@ def _sample_words(facts: TrialFacts, record: TrainingRecord) -> str:
     if facts.samples is None or record.sample >= len(facts.samples.rows):
         return ""
     sample = facts.samples.at(record.sample)
-    label = facts.samples.name(int(facts.samples.y[facts.samples.rows[record.sample]]))
+    label = short(facts.samples.name(int(facts.samples.y[facts.samples.rows[record.sample]])), 30)
     if isinstance(sample, str | bytes):
         return f" of class {label}: “{textwrap.shorten(str(sample), 60, placeholder=' …')}”"
     return f" of class {label}"
@@ -140,7 +142,7 @@ def _strip(record: TrainingRecord, at: int, tiles: Sequence[tuple[int, int]]) ->
     height, width = pictures[0].shape
     if height == 1 and len(pictures) > 1:  # vectors: one below the other
         return np.concatenate(pictures)
-    if record.maps[at].shape[1] == 1 and height > 1:  # sequences: time goes to the right
+    if record.kinds[at] == "sequence":  # time goes to the right
         pictures, height, width = [picture.T for picture in pictures], width, height
     gap = np.full((height, max(1, width // 12)), np.nan)
     return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)

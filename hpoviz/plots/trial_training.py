@@ -75,7 +75,7 @@ def health_by_epoch(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Fi
                 name=text_of(name.replace("_", " ")), line={"color": TINTS[at], "dash": LINES[at], "width": 2},
                 hovertemplate="epoch %{x}: %{y:.3f}",
             )  # fmt: skip
-    figure.update_xaxes(**whole_epochs(facts.health.epoch))
+    figure.update_xaxes(**whole_epochs(max(snapshot.epoch for snapshot in facts.health.snapshots)))
     return figure.update_layout(yaxis={"range": [-0.03, 1.05]}, margin_b=120)
 
 
@@ -88,7 +88,8 @@ def metrics_by_epoch(seen: Observation) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {name: [] for name in METRICS}
     ends = sorted({snapshot.epoch for snapshot in seen.snapshots if snapshot.epoch})
     for epoch in ends:
-        snapshots = [snapshot for snapshot in seen.snapshots if snapshot.epoch <= epoch]
+        until_now = (snapshot for snapshot in seen.snapshots if snapshot.epoch <= epoch)
+        snapshots = sorted(until_now, key=lambda snapshot: snapshot.epoch)  # that of the best epoch is kept last
         until = {name: list(curve)[:epoch] for name, curve in seen.history.items()}
         part = dataclasses.replace(seen, snapshots=snapshots, history=until, epoch=epoch)
         for name, metric in metrics_of(part).items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zipfile
 from collections.abc import Mapping
@@ -27,8 +28,10 @@ def model_zip(model: Path, record: Mapping[str, Any]) -> bytes:
     return content.getvalue()
 
 
-def zip_run(folder: Path, target: IO[bytes]) -> None:
+def zip_run(folder: Path, target: IO[bytes], but: Path | None = None) -> None:
     """Write everything of a run into a zip file, under the run's name, for `hpoviz.open_run` elsewhere.
+
+    What `but` names is left out: an earlier file of this kind.
 
     Raises
     ------
@@ -40,7 +43,9 @@ def zip_run(folder: Path, target: IO[bytes]) -> None:
             for path in sorted(folder.rglob("*")):
                 inside = path.relative_to(folder)
                 temporary = path.name.startswith(".") or path.name in LEFT_OUT or inside.parts[0] == SHARED_DATA
-                if path.is_file() and not path.is_symlink() and not temporary:
-                    archive.write(path, Path(folder.name) / inside)
+                same = but is not None and path.absolute() == but.absolute()
+                if path.is_file() and not path.is_symlink() and not temporary and not same:
+                    with contextlib.suppress(FileNotFoundError):  # a model that a running search drops
+                        archive.write(path, Path(folder.name) / inside)
     except OSError as error:
         raise StoreError(f"The run in {str(folder)!r} cannot be packed: {error}.") from error

@@ -17,12 +17,13 @@ from hpoviz.architecture.palette import layer_kind
 from hpoviz.data.inputs import as_tensors, rows_of
 from hpoviz.errors import DatasetError, HpovizError
 from hpoviz.health.layer_metrics import active_units
+from hpoviz.health.probe import MOST_NUMBERS, numbers_a_sample
 from hpoviz.instrument import MAP_SIDE, SEQUENCE_SIDE, shrunk, unchanged
 from hpoviz.models.user_model import as_probabilities
 from hpoviz.store.run_store import write_atomically
 from hpoviz.training.gradient_norm import squared_norm
 from hpoviz.training.graph_optimiser import graph_optimiser
-from hpoviz.training_record import RECORD_FILE, Predictions, TrainingRecord, histograms
+from hpoviz.training_record import RECORD_FILE, Histograms, Predictions, TrainingRecord, evenly, histograms
 
 __all__ = ["LayerWatch"]
 
@@ -32,6 +33,7 @@ MOST_LAYERS, MOST_PICTURES, CHANNELS = 48, 12, 8
 MOST_VALUES = 8192  # of a tensor that are counted
 MOST_PREDICTIONS = 100_000
 BATCH = 256
+KINDS_OF = {0: "vector", 1: "vector", 2: "sequence", 3: "image"}  # by the rank of what a layer gives for a sample
 SILENT_KINDS = ("input", "preprocessing", "regularization", "reshaping")  # they say nothing of their own
 
 
@@ -95,21 +97,25 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
                 len(looks), len(looks[0][name]) if looks else 0
             )
 
+        def joined(name: str) -> Histograms:
+            return Histograms.joined([seen[name] for seen in looks])
+
         return TrainingRecord(
             epochs=np.array([epoch for epoch, _ in self._looks], np.int32),
-            rows=min(ROWS, len(self._y)),
+            rows=self._rows if looks else 0,
             layers=layers,
-            activations=histograms([seen["activations"] for seen in looks]),
+            activations=joined("activations"),
             mean=column("mean", np.float32),
             std=column("std", np.float32),
             zeros=column("zeros", np.float32),
             silent=column("silent", np.int32),
             units=np.array(looks[0]["units"] if looks else [], np.int32),
             tensors=tensors,
-            weights=histograms([seen["weights"] for seen in looks]),
-            gradients=histograms([seen["gradients"] for seen in looks]),
+            weights=joined("weights"),
+            gradients=joined("gradients"),
             gradient_norms=column("gradient_norms", np.float32),
             pictures=pictures,
+            kinds=[KINDS_OF[rank] for rank in looks[0]["ranks"]] if looks else [],
             sample=self._sample if looks else 0,
             maps=[np.stack([seen["maps"][at] for seen in looks]) for at in range(len(pictures))],
             map_low=column("map_low", np.float32),
@@ -119,25 +125,33 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
         )
 
     def save(self, folder: Path) -> None:
-        """Write the record into the trial's folder."""
-        write_atomically(folder / RECORD_FILE, self.record.to_bytes())
+        """Write the record into the trial's folder; one that cannot be made, or written, is no reason to fail."""
+        for _ in range(2):  # the second time it says only why there is nothing
+            try:
+                write_atomically(folder / RECORD_FILE, self.record.to_bytes())
+                return
+            except Exception as error:
+                self.problem = f"it could not be kept: {type(error).__name__}: {error}"
+                self._looks, self._predictions = [], None
+                traceback.print_exc()
 
     def _begin(self) -> None:
         rows = self._chosen(ROWS)
-        fixed = self.model.inputs[0].shape[0] if getattr(self.model, "inputs", None) else None
-        rows = np.resize(rows, fixed or len(rows))
-        self._sample = int(rows[0])
+        graph, owned = graph_with_weights(self.model, as_tensors(rows_of(self._x, rows[:1])))
+        rows = rows[: max(1, MOST_NUMBERS // max(numbers_a_sample(graph), 1))]
+        self._rows, self._sample = len(rows), int(rows[0])
+        rows = np.resize(rows, self._fixed_batch() or len(rows))
         self._some = as_tensors(rows_of(self._x, rows)), tf.constant(self._y[rows], tf.int32)
-        graph, owned = graph_with_weights(self.model, self._some[0])
-        self._owned = [(layer, weight) for layer, weight in owned if weight.trainable and weight.dtype != "string"]
+        trained = [(layer, weight) for layer, weight in owned if weight.trainable and weight.dtype != "string"]
+        self._owned = [trained[at] for at in evenly(len(trained), 2 * MOST_LAYERS)]
         self._tensors = [(layer, str(weight.name)) for layer, weight in self._owned]
         kinds = {node.id: layer_kind(graph.layers[node.layer], node.kind).name for node in graph.nodes}
         wanted = [node for node in graph.nodes if node.kind == "layer" and kinds[node.id] not in SILENT_KINDS]
         calls = [node.layer for node in wanted]
         named = {node.id: node.layer if calls.count(node.layer) == 1 else node.id for node in wanted}
-        self._nodes = {node.id: named[node.id] for node in _evenly(wanted, MOST_LAYERS)}
+        self._nodes = {wanted[at].id: named[wanted[at].id] for at in evenly(len(wanted), MOST_LAYERS)}
         drawn = [node.id for node in wanted if node.id in self._nodes and kinds[node.id] != "normalization"]
-        self._drawn = set(_evenly(drawn, MOST_PICTURES))
+        self._drawn = {drawn[at] for at in evenly(len(drawn), MOST_PICTURES)}
         self._compiled = None if self.model.run_eagerly else tf.function(self._run, autograph=False)
         self._look(0)
 
@@ -162,13 +176,15 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
             if len(outputs) != 1 or len(outputs[0].shape) != 2:
                 raise DatasetError(f"{self.model.name!r} is no classifier with one output.")
             loss = self.model.compute_loss(x=x, y=y, y_pred=outputs[0], training=False)
-        gradients = tape.gradient(loss, values)
+            scale = self.model.optimizer.scale_loss(tf.constant(1.0))  # as in training: 16 bits hold no small gradients
+            scaled = loss * tf.cast(scale, loss.dtype)
+        gradients = tape.gradient(scaled, values)
         self._layers = [self._nodes[node] for node in found]
         self._pictures = [self._nodes[node] for node in found if node in self._drawn]
         return (
             [_of_layer(tensor) for tensor in found.values()],
             [_of_sample(tensor) for node, tensor in found.items() if node in self._drawn],
-            [_of_gradient(gradient) for gradient in gradients],
+            [_of_gradient(gradient, scale) for gradient in gradients],
         )
 
     def _seen(self, layers: Any, maps: Any, gradients: Any) -> dict[str, Any]:
@@ -176,15 +192,16 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
         pictures = [_picture(tensor.numpy()) for tensor in maps]
         units = [(mean.numpy(), std.numpy()) for _, _, mean, std in layers]
         return {
-            "activations": [some.numpy() for some, *_ in layers],
+            "activations": histograms([[some.numpy() for some, *_ in layers]]),
             "mean": [float(mean.mean()) for mean, _ in units],
             "std": [float(np.sqrt(np.square(std).mean() + mean.var())) for mean, std in units],
             "zeros": [float(zeros) for _, zeros, *_ in layers],
             "units": [len(mean) for mean, _ in units],
             "silent": [int((~active_units(mean, std)).sum()) for mean, std in units],
-            "weights": [_some_of(np.asarray(weight.value, np.float32)) for _, weight in self._owned],
-            "gradients": [some.numpy() for some, _ in gradients],
+            "weights": histograms([[_some_of(np.asarray(weight.value, np.float32)) for _, weight in self._owned]]),
+            "gradients": histograms([[some.numpy() for some, _ in gradients]]),
             "gradient_norms": [float(norm) for _, norm in gradients],
+            "ranks": [min(len(tensor.shape), 3) for tensor in maps],
             "maps": [picture for picture, _, _ in pictures],
             "map_low": [low for _, low, _ in pictures],
             "map_high": [high for _, _, high in pictures],
@@ -199,15 +216,17 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
 
         recurrent = any(isinstance(layer, keras.layers.RNN) for layer in model._flatten_layers())
         by_graph = (recurrent or len(rows) > 16 * BATCH) and not model.run_eagerly
-        fixed = model.inputs[0].shape[0] if getattr(model, "inputs", None) else None
-        step, outputs = fixed or BATCH, []
+        fixed = self._fixed_batch()
+        step, outputs, tolerance = fixed or BATCH, [], 1e-3
         run = tf.function(call, autograph=False, reduce_retracing=True) if by_graph else call
         with graph_optimiser(False), unchanged(model):
             for start in range(0, len(rows), step):
                 part = rows[start : start + step]
                 batch = as_tensors(rows_of(self._x, np.resize(part, step) if fixed else part))
-                outputs.append(np.asarray(run(batch), np.float64)[: len(part)])
-        shares = as_probabilities(np.concatenate(outputs))
+                found = run(batch)
+                tolerance = 1e-3 if found.dtype.size > 2 else 2e-2
+                outputs.append(np.asarray(found, np.float64)[: len(part)])
+        shares = as_probabilities(np.concatenate(outputs), tolerance)
         labels, predicted = np.asarray(self._y)[rows].astype(np.int32), shares.argmax(1).astype(np.int32)
         if not np.isfinite(shares).all():
             raise DatasetError("the model gives probabilities that are not finite.")
@@ -219,6 +238,11 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
             confidence=shares[at, predicted].astype(np.float32),
             of_label=shares[at, labels].astype(np.float32),
         )
+
+    def _fixed_batch(self) -> int | None:
+        """Return how many samples the model must be given at a time; None where any number will do."""
+        inputs = getattr(self.model, "inputs", None)
+        return inputs[0].shape[0] if inputs else None
 
     def _chosen(self, most: int) -> np.ndarray:
         """Return the rows of all samples, or of so many by chance, in their order."""
@@ -238,13 +262,6 @@ class LayerWatch(keras.callbacks.Callback):  # type: ignore[misc]
             self.problem = f"{type(error).__name__}: {error}"
             with contextlib.suppress(ValueError):  # standard error may be closed
                 traceback.print_exc()
-
-
-def _evenly(items: list[Any], most: int) -> list[Any]:
-    """Return at most so many, the first and the last among them."""
-    if len(items) <= most:
-        return items
-    return [items[at] for at in np.unique(np.linspace(0, len(items) - 1, most).round().astype(int))]
 
 
 def _some_of(values: Any) -> Any:
@@ -281,7 +298,7 @@ def _of_sample(tensor: Any) -> Any:
     if len(sample.shape) > 3:
         sample = tf.reshape(sample, [sample.shape[0], -1, sample.shape[-1]])
     if len(sample.shape) == 3:
-        sample = tf.gather(sample, _evenly(list(range(sample.shape[-1])), CHANNELS), axis=-1)
+        sample = tf.gather(sample, evenly(sample.shape[-1], CHANNELS), axis=-1)
     return sample
 
 
@@ -297,9 +314,9 @@ def _picture(sample: np.ndarray) -> tuple[np.ndarray, float, float]:
     return np.round(255 * scaled).astype(np.uint8), low, high
 
 
-def _of_gradient(gradient: Any) -> list[Any]:
+def _of_gradient(gradient: Any, scale: Any) -> list[Any]:
     """Return some values and the norm; of an embedding the values of the words that there were."""
     if gradient is None:
         return [tf.zeros([1]), tf.constant(0.0)]
     values = gradient.values if isinstance(gradient, tf.IndexedSlices) else gradient
-    return [_some_of(tf.cast(values, tf.float32)), tf.sqrt(squared_norm(gradient))]
+    return [_some_of(tf.cast(values, tf.float32)) / scale, tf.sqrt(squared_norm(gradient)) / scale]

@@ -154,7 +154,7 @@ class _Trial:
         if not spec.record_layers or not len(data.y_val):
             return None
         x_val = config.prepare(data.x_val, data.info)
-        return LayerWatch(x_val, data.y_val, epochs=config.epochs, seed=spec.seed)
+        return LayerWatch(x_val, data.y_val, epochs=config.epochs, seed=0)  # the same samples in every trial
 
     @contextlib.contextmanager
     def _kept(self, layers: LayerWatch | None) -> Iterator[None]:

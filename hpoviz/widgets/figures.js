@@ -161,7 +161,8 @@ class Figures {
   #drawSoon() {
     this.later ??= setTimeout(() => {
       this.later = null;
-      if (this.element.isConnected) this.#draw();
+      if (this.panel.contains(document.activeElement)) this.#drawSoon(); // somebody is at it
+      else if (this.element.isConnected) this.#draw();
     }, 3000);
   }
 
@@ -175,6 +176,7 @@ class Figures {
     const turn = ++this.drawn, wanted = this.#wanted(), { said } = this;
     const mine = () => turn === this.drawn && !this.view.ended.signal.aborted;
     this.panel.setAttribute("aria-busy", "true");
+    delete this.panel.dataset.shown;
     if (wanted.id == null && this.name !== STUDY) return this.#fail("No trial has finished yet. Choose one that has ended, or wait.");
     const patience = setTimeout(() => {
       if (!mine()) return;
@@ -201,7 +203,7 @@ class Figures {
       if (!mine()) return;
       this.#say("");
       this.#offer(wanted);
-      this.plot.setAttribute("role", "img");
+      this.plot.setAttribute("role", "group");
       this.plot.setAttribute("aria-label", words.join(" "));
       this.#fit();
       this.panel.dataset.shown = `${wanted.name} ${wanted.id ?? STUDY}`;
@@ -219,6 +221,7 @@ class Figures {
 
   #fail(text) {
     this.#clear();
+    this.said.classList.remove("hp-at-work");
     this.#say(text);
     this.panel.setAttribute("aria-busy", "false");
   }
@@ -230,7 +233,7 @@ class Figures {
 
   #clear() {
     this.shown?.Plotly.purge(this.plot);
-    this.shown = null;
+    this.shown = this.fitted = null;
     this.heading.replaceChildren();
     this.plot.style.height = "";
     this.plot.removeAttribute("role");

@@ -1,5 +1,6 @@
 """RunPodBackend on RunPod's own client and worker loop, over a service on this machine: its contract, and faults."""
 
+import dataclasses
 import json
 import signal
 import subprocess
@@ -13,7 +14,15 @@ from hpoviz.backends import runpod, runpod_client, runpod_messages
 from hpoviz.backends.runpod import RunPodBackend
 from hpoviz.data.data_recipe import DataRecipe
 from hpoviz.errors import BackendUnavailable, ConfigError
-from hpoviz.events import EpochEnded, TerminalEvent, TrialCancelled, TrialFailed, TrialFinished, WorkerLost
+from hpoviz.events import (
+    EpochEnded,
+    PhaseChanged,
+    TerminalEvent,
+    TrialCancelled,
+    TrialFailed,
+    TrialFinished,
+    WorkerLost,
+)
 from hpoviz.testing.backend_contract import BackendContract, Harness, tiny_spec
 from tests.conftest import SMALL_SPACE
 from tests.runpod_service import Service, kill
@@ -21,6 +30,18 @@ from tests.runpod_service import Service, kill
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 LONG = {"epochs": 5000}
+FINISHED = TrialFinished(
+    run="r", trial=0, seconds=1.0, score=0.5, accuracy=0.5, loss=1.0, best_epoch=1, epochs=1, model_sha256="0" * 64
+)
+
+
+def _chain(error):
+    """Everything that can be read from an error and from what it came of."""
+    while error is not None:
+        yield f"{error!r} {vars(error)}"
+        request = getattr(error, "request", None)
+        yield str(getattr(request, "headers", ""))
+        error = error.__cause__ or error.__context__
 
 
 @pytest.fixture(scope="module")
@@ -36,10 +57,11 @@ def service():
 @pytest.fixture
 def calm(service):
     """The service without faults; at the end of a test nothing may run on it."""
+    service.calm_down()
     service.calls.clear()
     yield service
-    service.tamper = lambda message: message
-    service.wait(lambda: not service.running, 20, "the end of all jobs")
+    service.calm_down()
+    service.wait(lambda: not service.running, 30, "the end of all jobs")
 
 
 def backend_of(service, **settings):
@@ -78,10 +100,12 @@ def test_a_search_gives_what_it_gives_on_this_machine(calm, stripes, tmp_path):
         return [found[trial_id] for trial_id in sorted(found)]
 
     for one, other in zip(curves(here), curves(there), strict=True):
-        assert one.to_numpy(float) == pytest.approx(other.to_numpy(float), rel=1e-4)
+        losses = ["loss", "val_loss"]
+        assert one[losses].to_numpy(float) == pytest.approx(other[losses].to_numpy(float), rel=1e-3)
+        assert one["learning_rate"].tolist() == other["learning_rate"].tolist()
     assert there.best_trial.health.to_dict()["metrics"].keys() == here.best_trial.health.to_dict()["metrics"].keys()
     sure = [opt.best_trial.record.predictions.confidence for opt in (here, there)]
-    assert sure[0] == pytest.approx(sure[1], rel=1e-3)
+    assert sure[0] == pytest.approx(sure[1], rel=1e-2)
     assert there.best_model.predict(stripes.x[:2], verbose=0).shape == (2, 2)
     assert len(calm.calls) > 12
 
@@ -96,6 +120,7 @@ def test_the_last_event_comes_after_the_files(harness, calm):
 
 def test_jobs_have_limits_and_are_on_disk_before_they_are_waited_for(harness, calm):
     harness.backend.submit(tiny_spec(0, **LONG), slot=0)
+    calm.wait(lambda: (harness.folder / "runpod_jobs.json").exists())
     (job,) = calm.running
     assert json.loads((harness.folder / "runpod_jobs.json").read_text()) == {"endpoint": "ep", "jobs": [job.id]}
     assert job.policy == {"executionTimeout": 3_600_000, "ttl": 5_400_000}
@@ -111,10 +136,9 @@ def test_jobs_have_limits_and_are_on_disk_before_they_are_waited_for(harness, ca
         ("POST /v2/ep/run", "drop", 1),
         ("GET /v2/ep/stream", 502, 2),
         ("GET /v2/ep/stream", "drop", 1),
-        ("GET /v2/ep/stream", "lose", 1),
-        ("GET /v2/ep/status", 503, 1),
+        ("GET /v2/ep/stream", 500, 3),
     ],
-    ids=["run 429", "run 500", "run cut", "stream 502", "stream cut", "stream lost", "status 503"],
+    ids=["run 429", "run 500", "run cut", "stream 502", "stream cut", "stream 500"],
 )
 def test_a_service_that_falters(harness, calm, pattern, status, times):
     calm.fail(pattern, status, times)
@@ -125,9 +149,16 @@ def test_a_service_that_falters(harness, calm, pattern, status, times):
     assert (harness.trial_folder(0) / "model.keras").exists()
 
 
-def test_what_is_lost_on_the_way_comes_again_with_the_result(harness, calm):
-    calm.tamper = lambda message: {**message, "n": 10_000 + message["n"]} if message["n"] % 3 == 1 else message
+@pytest.mark.parametrize("fault", ["messages", "answers", "status"])
+def test_what_is_lost_on_the_way_comes_again_with_the_result(harness, calm, fault):
+    if fault != "answers":
+        calm.tamper = lambda message: {**message, "n": 10_000 + message["n"]} if message["n"] % 3 == 1 else message
+    if fault == "status":
+        calm.fail("GET /v2/ep/status", 500, 6)  # more than the client asks again for by itself
     harness.backend.submit(tiny_spec(), slot=0)
+    if fault == "answers":
+        calm.wait(lambda: calm.jobs and list(calm.jobs.values())[-1].stream)
+        calm.fail("GET /v2/ep/stream", "lose", 1)
     events = harness.events_until(TerminalEvent)
     assert isinstance(events[-1], TrialFinished)
     assert [event.epoch for event in events if isinstance(event, EpochEnded)] == [1, 2]
@@ -140,7 +171,7 @@ def test_a_job_that_is_not_known_any_more_is_a_lost_worker(harness, calm):
     calm.fail("GET /v2/ep/stream", 404)
     lost = harness.events_until(WorkerLost)[-1]
     assert "does not know job" in lost.reason
-    calm.end(job, "CANCELLED")
+    assert job.status == "CANCELLED"  # it may have been there all the same
 
 
 @pytest.mark.parametrize(
@@ -173,22 +204,37 @@ def test_a_file_that_comes_damaged_is_not_taken(harness, calm):
         "nothing",
         {"n": "1"},
         {"n": 0, "event": {"event": "RunStarted"}},
+        {"n": 0, "event": json.loads(PhaseChanged(run="r", trial=7, phase="building").to_json())},
+        {"n": 0, "event": json.loads(PhaseChanged(run="r", trial=0, attempt=2, phase="building").to_json())},
+        {"n": 0, "event": json.loads(WorkerLost(run="r", trial=0, reason="so it says").to_json())},
+        {"n": 0, "event": json.loads(dataclasses.replace(FINISHED, score="much").to_json())},
+        {"n": 50_000, "event": {}},
         {"n": 0, "file": "../x", "part": 0, "parts": 1, "content": ""},
     ],
 )
 def test_a_worker_that_talks_nonsense(harness, calm, message):
     calm.tamper = lambda _: message
     harness.backend.submit(tiny_spec(0, **LONG), slot=0)
-    assert isinstance(harness.events_until(WorkerLost)[-1], WorkerLost)
+    lost = harness.events_until(WorkerLost)[-1]
+    assert not lost.reason.endswith("so it says")
+    assert list(harness.trial_folder(0).iterdir()) == []
+
+
+def test_a_result_without_its_model_is_not_taken(harness, calm):
+    calm.tamper = lambda message: {"n": message["n"], "boot": "b", "event": json.loads(FINISHED.to_json())}
+    harness.backend.submit(tiny_spec(0, **LONG), slot=0)
+    assert "is not the one that was trained" in harness.events_until(WorkerLost)[-1].reason
 
 
 def test_a_silent_worker_is_given_up(calm, tmp_path):
     harness = Harness(backend_of(calm, silence_minutes=0.05), hpoviz.load_dataset("digits").split(), tmp_path)
     calm.fail("POST /v2/ep/job-stream", 200, 100_000)  # nothing that a worker says arrives
     harness.backend.submit(tiny_spec(0, **LONG), slot=0)
-    assert "said nothing for 0.05 minutes" in harness.events_until(WorkerLost)[-1].reason
-    calm._faults.clear()
-    harness.backend.close()
+    try:
+        assert "said nothing for" in harness.events_until(WorkerLost)[-1].reason
+    finally:
+        calm.calm_down()
+        harness.backend.close()
 
 
 def test_a_worker_that_is_killed(tmp_path):
@@ -196,6 +242,7 @@ def test_a_worker_that_is_killed(tmp_path):
     with Service() as service:
         first = service.start_worker("first")
         service.wait_for_workers(1)
+        service.fail("POST /v2/ep/job-done/first", 500, 10_000)  # it shall not end before it is killed
         opt = hpoviz.Optimizer(
             "digits", trials=1, seed=0, search_space={"filters": 8, "epochs": 40}, run_dir=tmp_path / "run",
             backend=backend_of(service, workers=1), config=hpoviz.OptimizationConfig(early_stopping_patience=None),
@@ -216,7 +263,7 @@ def test_no_workers(tmp_path, stripes):
     with Service() as service:
         backend = backend_of(service, queue_minutes=0.03)
         opt = hpoviz.Optimizer(stripes, trials=2, seed=0, backend=backend, run_dir=tmp_path / "run")
-        with pytest.raises(BackendUnavailable, match=r"No RunPod worker took trial 0.*The endpoint: workers: none"):
+        with pytest.raises(BackendUnavailable, match=r"No RunPod worker took trial \d.*The endpoint: workers: none"):
             opt.run()
         assert service.running == []
 
@@ -228,7 +275,7 @@ def test_a_wrong_key_and_a_wrong_endpoint(calm, stripes, tmp_path, endpoint):
     said = "refuses the API key" if endpoint == "ep" else "knows no endpoint 'other'"
     with pytest.raises(BackendUnavailable, match=said) as caught:
         backend.check()
-    assert key not in str(caught.value)
+    assert not [text for text in _chain(caught.value) if key in text]
     opt = hpoviz.Optimizer(stripes, trials=2, seed=0, backend=backend, run_dir=tmp_path / "run")
     with pytest.raises(BackendUnavailable, match=said):
         opt.run()

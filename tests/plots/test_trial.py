@@ -93,7 +93,7 @@ def test_activation_progression():
 
 def test_sequences_have_their_time_to_the_right():
     maps = [np.arange(3 * 6 * 2, dtype=np.uint8).reshape(3, 1, 6, 2), made_up_record().maps[1]]
-    facts = made_up_facts(record=dataclasses.replace(made_up_record(), maps=maps))
+    facts = made_up_facts(record=dataclasses.replace(made_up_record(), maps=maps, kinds=("sequence", "vector")))
     assert np.shape(traces("activation_maps", facts)[0].z) == (2, 6)
     assert np.shape(traces("activation_progression", facts)[0].z) == (2, 3 * 6 + 2)
 
@@ -207,7 +207,7 @@ def test_trials_of_a_real_search(stripes, run_dir):
     for name in trial.plots()["name"]:
         figure = trial.plot(name)
         json.loads(figure.to_json())
-        assert len(figure.data) > 0, name
+        assert len(figure.data) > 0 or name == "mistakes", name  # there may be none
     reopened = hpoviz.open_run(run_dir, data=stripes).best_trial
     assert reopened.plot("calibration").to_json() == trial.plot("calibration").to_json()
     with pytest.raises(ConfigError, match=r"A trial has no figure 'confusion'. Did you mean 'confusion_matrix'\?"):

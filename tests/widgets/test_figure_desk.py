@@ -74,7 +74,7 @@ def test_figures_of_a_trial(asked, opt, name):
     ((answer, _),) = asked("figure", name=name, id=opt.best_trial.result.trial_id, dark=True)
     assert answer["key"] == "k"
     assert (answer["fit"] is not None) == (name == "architecture")
-    assert json.loads(answer["figure"])["data"]
+    assert json.loads(answer["figure"])["data"] or name == "mistakes"  # there may be none
 
 
 def test_plotly_comes_as_a_module(asked):
