@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
 from hpoviz.errors import HpovizError, StoreError
 from hpoviz.plots.catalogue import TRIAL_FIGURES
-from hpoviz.plots.look import Colours, colours, empty_figure
+from hpoviz.plots.look import Colours, colours, empty_figure, short, text_of
 from hpoviz.plots.trial_facts import TrialFacts, TrialPlot
 from hpoviz.plots.trial_layers import (
     activation_summary,
@@ -41,15 +40,20 @@ def architecture(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figur
         model = facts.load()
     except StoreError as error:
         return empty_figure(plot.title, str(error), paint)
-    graph, samples, played = graph_of(model), facts.samples, None
+    graph, samples, played, why = graph_of(model), facts.samples, None, ""
     if samples is not None:
         row = facts.record.sample if facts.record is not None else 0
         chosen = samples.rows[[row]]
-        with contextlib.suppress(HpovizError):  # the model is drawn all the same
+        try:
             played = SampleRecorder(model, graph, (samples.x[chosen], samples.y[chosen])).played(0)
-    return scene_figure(
+        except HpovizError as error:  # the model is drawn all the same
+            why = f"No sample flows through it: {error}"
+    figure = scene_figure(
         overview(graph, collapse=True), theme="light" if paint == colours("light") else "dark", played=played
     )
+    if why:
+        figure.add_annotation(text=text_of(short(why, 160)), showarrow=False, x=0, y=0, xref="paper", yref="paper")
+    return figure
 
 
 DRAWN = {

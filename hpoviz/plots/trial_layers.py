@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from hpoviz.plots.look import Colours, empty_figure, log_axis, new_figure, new_grid, short, text_of
 from hpoviz.plots.trial_facts import TrialFacts, TrialPlot, add_epoch_scale, epoch_colour, whole_epochs
-from hpoviz.training_record import Histograms, TrainingRecord
+from hpoviz.training_record import Histograms, TrainingRecord, evenly
 
 __all__ = ["activation_summary", "dead_neurons", "gradient_distributions", "gradient_flow", "weights_biases"]
 
@@ -157,10 +157,7 @@ def activation_summary(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go
 
 
 def _ends(items: Sequence[int], most: int) -> list[int]:
-    """Return at most so many, the first and the last among them."""
-    if len(items) <= most:
-        return list(items)
-    return [items[int(at)] for at in np.unique(np.linspace(0, len(items) - 1, most).round())]
+    return [items[at] for at in evenly(len(items), most)]
 
 
 def _distinct(names: Sequence[str]) -> list[str]:

@@ -11,7 +11,7 @@ import plotly.graph_objects as go
 from hpoviz.data.preview import picture_of
 from hpoviz.plots.look import SCALE, Colours, empty_figure, new_figure, new_grid, short, text_of
 from hpoviz.plots.trial_facts import TrialFacts, TrialPlot
-from hpoviz.training_record import TrainingRecord
+from hpoviz.training_record import TrainingRecord, evenly
 
 __all__ = ["activation_maps", "activation_progression", "mistakes"]
 
@@ -25,7 +25,7 @@ def activation_maps(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Fi
     record, looks = facts.record, facts.looks
     if record is None or not looks or not record.pictures:
         return empty_figure(plot.title, facts.no_looks("Activation maps"), paint)
-    look, chosen = looks[-1], _some(len(record.pictures), MOST_LAYERS)
+    look, chosen = looks[-1], evenly(len(record.pictures), MOST_LAYERS)
     strips = [_strip(record, at, [(look, channel) for channel in range(len(record.maps[at][look]))]) for at in chosen]
     return _strips(
         facts, paint, plot, [record.pictures[at] for at in chosen], strips, f"after epoch {record.epochs[look]}"
@@ -36,8 +36,8 @@ def activation_progression(facts: TrialFacts, paint: Colours, plot: TrialPlot) -
     record, looks = facts.record, facts.looks
     if record is None or not looks or not record.pictures:
         return empty_figure(plot.title, facts.no_looks("The progression of activations"), paint)
-    shown = [looks[at] for at in _some(len(looks), MOST_EPOCHS)]
-    chosen, strips = _some(len(record.pictures), PROGRESSING), []
+    shown = [looks[at] for at in evenly(len(looks), MOST_EPOCHS)]
+    chosen, strips = evenly(len(record.pictures), PROGRESSING), []
     for at in chosen:
         loudest = int(np.ptp(_values(record, at, looks[-1]).reshape(len(record.maps[at][0]), -1), axis=1).argmax())
         strips.append(_strip(record, at, [(look, loudest) for look in shown]))
@@ -146,7 +146,3 @@ def _strip(record: TrainingRecord, at: int, tiles: Sequence[tuple[int, int]]) ->
         pictures, height, width = [picture.T for picture in pictures], width, height
     gap = np.full((height, max(1, width // 12)), np.nan)
     return np.concatenate([part for picture in pictures for part in (picture, gap)][:-1], axis=1)
-
-
-def _some(count: int, most: int) -> list[int]:
-    return [int(at) for at in np.unique(np.linspace(0, count - 1, min(count, most)).round())]

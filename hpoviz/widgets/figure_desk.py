@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Callable, Mapping
 from typing import IO, Any
 
@@ -51,10 +50,8 @@ class FigureDesk:
 
     def draw(self, message: Mapping[str, Any]) -> None:
         """Send a figure: of a trial where the message has an ``id``, else of the search."""
-        began = time.perf_counter()
         figure, fit = self._figure(message)
-        answer = {"kind": "figure", "key": message.get("key"), "figure": figure.to_json(), "fit": fit}
-        self._send({**answer, "seconds": time.perf_counter() - began}, [])
+        self._send({"kind": "figure", "key": message.get("key"), "figure": figure.to_json(), "fit": fit}, [])
 
     def hand_out(self, message: Mapping[str, Any]) -> None:
         """Send a file in parts: the best model, the results, the run, a report, a figure, or a drawing of a model."""
