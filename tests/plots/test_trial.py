@@ -9,6 +9,7 @@ import pytest
 
 import hpoviz
 from hpoviz.errors import ConfigError, StoreError
+from hpoviz.health.observation import LayerLook, Observation, Snapshot
 from hpoviz.plots.trial import TRIAL_PLOTS, trial_figure
 from hpoviz.plots.trial_predictions import calibration_error
 from hpoviz.results import Epoch
@@ -142,6 +143,25 @@ def test_calibration():
     by_hand = (0.55 + 0.45 + 0.65 + 0.75 + 0.15 + abs(2.89 / 3 - 2 / 3) * 3) / 8
     assert calibration_error(made_up_record().predictions) == pytest.approx(by_hand)
     assert f"error {by_hand:.3f}" in texts_of(trial_figure("calibration", made_up_facts()))
+
+
+def test_health_of_each_epoch_is_that_of_its_own_look():
+    """The look at the best epoch is kept last, whichever it was."""
+
+    def look(epoch, active):
+        layer = LayerLook(layer="d", activation="relu", units=10, active=active, finite=1.0, gradient_norm=1.0)
+        return Snapshot(epoch=epoch, layers=(layer,))
+
+    labels = [0, 1] * 100
+    seen = Observation(
+        model="m", epoch=2, class_counts=[100, 100], labels=labels, predicted=labels,
+        snapshots=(look(0, 10), look(1, 9), look(3, 4), look(4, 2), look(2, 8)),
+        history={"loss": [0.9, 0.8, 0.7, 0.6]},
+    )  # fmt: skip
+    figure = trial_figure("health", made_up_facts(health=seen))
+    (active,) = (trace for trace in figure.data if trace.name == "neuron utilization")
+    assert list(active.x) == [1, 2, 3, 4]
+    assert list(active.y) == pytest.approx([0.9, 0.8, 0.4, 0.2])
 
 
 @pytest.mark.parametrize("name", DRAWN)

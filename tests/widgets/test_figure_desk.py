@@ -161,6 +161,10 @@ def test_saving_from_code(opt, stripes, tmp_path):
     assert sorted(zipfile.ZipFile(packed).namelist()) == ["best_hyperparameters.yaml", "model.keras"]
     opt.save_run(tmp_path / "all.zip")
     assert "run/events.jsonl" in zipfile.ZipFile(tmp_path / "all.zip").namelist()
+    inside = opt.save_run(opt.run_dir / "all.zip")
+    opt.save_run(inside)  # neither into itself nor with the earlier one
+    assert "run/all.zip" not in zipfile.ZipFile(inside).namelist()
+    inside.unlink()
     with pytest.raises(ConfigError, match=r"\.keras file, or packed as \.zip"):
         opt.save_model(tmp_path / "best.h5")
     with pytest.raises(ConfigError, match=r"must end in \.zip"):
