@@ -13,6 +13,8 @@ import hpoviz
 from hpoviz.errors import ConfigError, DatasetError, StoreError
 from tests.conftest import SMALL_SPACE
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"epochs": 3, "seed": 0, "workers": 2, "search_space": SMALL_SPACE, "pruner": None}
 
 

@@ -9,6 +9,8 @@ import pytest
 
 import hpoviz
 
+pytestmark = pytest.mark.slow
+
 GOOD = ["a fine day", "what a good film", "lovely and bright", "we liked it a lot", "warm and friendly"]
 BAD = ["a dull day", "what a bad film", "ugly and dark", "we hated it a lot", "cold and hostile"]
 

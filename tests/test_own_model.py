@@ -20,6 +20,8 @@ from hpoviz.errors import ConfigError, ExportError, StoreError
 from hpoviz.events import WorkerLost, event_from_json
 from tests.conftest import SMALL_SPACE
 
+pytestmark = pytest.mark.slow
+
 GOOD = ["a fine day", "what a good film", "lovely and bright", "we liked it a lot", "warm and friendly"]
 BAD = ["a dull day", "what a bad film", "ugly and dark", "we hated it a lot", "cold and hostile"]
 

@@ -8,6 +8,8 @@ from hpoviz.errors import ConfigError, StoreError
 from hpoviz.results import BASELINE, DEFAULTS, SEARCH, WARM_START
 from tests.conftest import SMALL_SPACE
 
+pytestmark = pytest.mark.slow
+
 SETTINGS = {"epochs": 1, "seed": 0, "workers": 1, "search_space": SMALL_SPACE, "pruner": None}
 
 

@@ -6,6 +6,8 @@ import hpoviz
 from hpoviz.events import ProposalRepeated, TrialStarted, event_from_json
 from hpoviz.store.run_state import RunState
 
+pytestmark = pytest.mark.slow
+
 FIXED = {
     "num_layers_conv": 1,
     "num_layers_dense": 0,

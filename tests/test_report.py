@@ -24,6 +24,8 @@ from hpoviz.results import TrialResult
 from hpoviz.search_code import search_code
 from tests.conftest import SMALL_SPACE
 
+pytestmark = pytest.mark.slow
+
 BAD = '</script><img src=x onerror="window.hacked=1">\'&'
 SECTIONS = ["study", "best", "trials", "model", "health", "settings"]
 SETTINGS = {"seed": 0, "backend": "inline", "pruner": None, "epochs": 2}

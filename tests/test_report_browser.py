@@ -7,6 +7,8 @@ import pytest
 import hpoviz
 from tests.conftest import SMALL_SPACE
 
+pytestmark = pytest.mark.slow
+
 BAD = '</script><img src=x onerror="window.hacked=1">\'&'
 PLOT = ".rp-plot"
 LOCAL = ("file://", "data:", "blob:")

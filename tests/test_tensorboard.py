@@ -30,6 +30,8 @@ from tests.conftest import SMALL_SPACE
 from tests.made_up_record import HOSTILE, made_up_record, made_up_result
 from tests.processes import wait_until_gone
 
+pytestmark = pytest.mark.slow
+
 CREATED = "2026-01-02T03:04:05+00:00"
 COLUMNS = {"train": "{}", "validation": "val_{}"}
 

@@ -18,6 +18,8 @@ from hpoviz.architecture.raster import LARGEST_PNG, png_bytes
 from tests.architecture import models
 from tests.architecture.test_graph_drawing import HOSTILE
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def view():

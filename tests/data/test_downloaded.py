@@ -12,6 +12,8 @@ from hpoviz.errors import DatasetError
 from hpoviz.testing.dataset_contract import DatasetContract
 from tests.data import stand_ins
 
+pytestmark = pytest.mark.slow
+
 # What a download does without a network, at once.
 FAIL = """
 import sys, urllib.error

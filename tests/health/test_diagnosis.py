@@ -15,6 +15,8 @@ from hpoviz.health.observation import LayerLook, Observation, Snapshot
 from hpoviz.health.signs import Case
 from tests.health.test_health_analyzer import body, data, parts, trained  # noqa: F401  fixtures
 
+pytestmark = pytest.mark.slow
+
 LABELS = [number % 10 for number in range(400)]
 SEEN = Observation(
     model="healthy", class_counts=[40] * 10, labels=LABELS, predicted=LABELS, train_rows=400, train_accuracy=0.95,

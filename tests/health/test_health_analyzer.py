@@ -16,6 +16,8 @@ from hpoviz.health.metric import METRICS
 from hpoviz.health.sites import hidden_sites
 from tests.architecture import models
 
+pytestmark = pytest.mark.slow
+
 METRICS_OF_THE_MODEL = ("neuron_utilization", "gradient_health", "accuracy_consistency", "parameter_efficiency")
 
 

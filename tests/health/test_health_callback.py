@@ -12,6 +12,8 @@ from hpoviz.health.health_callback import HealthCallback
 from hpoviz.training.loop import why_fit
 from tests.health.test_health_analyzer import body, data, parts  # noqa: F401  fixtures
 
+pytestmark = pytest.mark.slow
+
 
 def fitted(parts, callback, epochs=4, stack=None):  # noqa: F811
     keras.utils.set_random_seed(0)

@@ -11,6 +11,8 @@ from hpoviz.models.lstm import LstmConfig
 from hpoviz.search.quiet_study import quiet_study
 from hpoviz.search.space import SearchSpace
 
+pytestmark = pytest.mark.slow
+
 INFO = DataInfo(
     name="d", kind="text", input_shape=(6,), class_names=("a", "b", "c"), vocabulary=tuple(f"w{i}" for i in range(20))
 )

@@ -20,6 +20,8 @@ from hpoviz.models.user_model import OWN_MODEL, UserModel, UserModelFamily, as_p
 from hpoviz.search.sampler import try_space
 from hpoviz.search.space import CustomSpace, SearchSpace, own_parameters
 
+pytestmark = pytest.mark.slow
+
 PARAMS = {"units": 3, "batch_size": 32, "epochs": 2}
 DECLARED = UserModelFamily(print).parameters()
 GOOD, BAD = "a fine warm day and we liked it", "a dull cold night and we hated it"
