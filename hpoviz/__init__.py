@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from hpoviz.backends.inline import InlineBackend
     from hpoviz.backends.local import LocalBackend
     from hpoviz.backends.runpod import RunPodBackend
+    from hpoviz.cards.explain import explain
     from hpoviz.config import OptimizationConfig, OptimizationRequest
     from hpoviz.data.catalog import datasets, load_dataset
     from hpoviz.data.dataset import Dataset
@@ -66,6 +67,7 @@ _HOMES = {
     "StoreError": "hpoviz.errors",
     "datasets": "hpoviz.data.catalog",
     "diagnose": "hpoviz.health.health_analyzer",
+    "explain": "hpoviz.cards.explain",
     "load_dataset": "hpoviz.data.catalog",
     "open_run": "hpoviz.open_run",
 }
@@ -97,6 +99,7 @@ __all__ = [
     "StoreError",
     "datasets",
     "diagnose",
+    "explain",
     "load_dataset",
     "open_run",
 ]

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from hpoviz import _html
 from hpoviz.config import DASHBOARD, HTML, NONE
-from hpoviz.progress import ProgressView, TrialTable, progress_lines, table_lines, trial_line
+from hpoviz.progress import ProgressView, TrialTable, notice_text, progress_lines, table_lines, trial_line
 from hpoviz.store.run_state import RunState
 
 __all__ = ["ProgressPump", "Watcher", "in_notebook", "make_dashboard"]
@@ -171,18 +171,22 @@ class _LogFile:
     interval_s = LIVE_INTERVAL_S
 
     def __init__(self, title: str, told: int) -> None:
-        self._told = told
-        self._starting: set[int] = set()
+        self._told, self._notice = told, ""
+        self._said: set[tuple[int, str]] = set()  # of what takes long, once for each slot
         print(title, flush=True)
 
     def update(self, state: RunState) -> None:
+        if (notice := notice_text(state)) != self._notice:
+            self._notice = notice
+            print(f"  {notice}", flush=True)
         for trial in state.numbered[self._told :]:
             self._told += 1
             best = ProgressView.of(state).best
             print(f"[{self._told}/{state.wanted}] {trial_line(trial)}{best and f' · {best}'}", flush=True)
         for index, slot in state.slots.items():
-            if slot.phase == "starting TensorFlow" and index not in self._starting:
-                self._starting.add(index)
+            what = slot.phase.partition(" ")[0]
+            if what in ("starting", "uploading") and (index, what) not in self._said:
+                self._said.add((index, what))
                 print(f"  slot {index}: {slot.phase}", flush=True)
 
     def finish(self, state: RunState) -> None:

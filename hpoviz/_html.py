@@ -21,9 +21,11 @@ def progress(title: str, view: ProgressView | None, trials: TrialTable | None = 
     if view is None:
         return page(f"<p>{_text(title)}</p><p>starting …</p>")
     counts = ", ".join(f"{count} {name}" for name, count in view.counts)
-    facts = " · ".join(part for part in (f"{view.ended}/{view.wanted} trials", counts, view.best, view.time) if part)
+    parts = (f"{view.ended}/{view.wanted} trials", counts, view.best, view.time, view.cost)
+    facts = " · ".join(part for part in parts if part)
     share = view.ended / view.wanted if view.wanted else 0.0
     rows = [_bar(share, "trials done") + f"<span>{_text(facts)}</span>"]
+    notice = f"<p>{_text(view.notice)}</p>" if view.notice else ""
     for slot in view.slots:
         bar = _bar(slot.fraction, slot.title) if slot.fraction else "<span></span>"
         rows.append(f"{bar}<span>{_text(slot.title)}: {_text(slot.phase)} {_text(slot.figures)}</span>")
@@ -31,7 +33,7 @@ def progress(title: str, view: ProgressView | None, trials: TrialTable | None = 
     ending = f"<p>{_text(view.ending)}</p>" if view.ending else ""
     below = table(trials.header, trials.rows, marked=trials.best_row) if trials and trials.rows else ""
     more = f"<p>… and {trials.left_out} more: see <code>opt.results</code></p>" if trials and trials.left_out else ""
-    return page(f"<p><strong>{_text(title)}</strong></p>{body}{ending}{below}{more}")
+    return page(f"<p><strong>{_text(title)}</strong></p>{notice}{body}{ending}{below}{more}")
 
 
 def settings(title: str, facts: Iterable[tuple[str, str]], space: Sequence[dict[str, str]]) -> str:

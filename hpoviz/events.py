@@ -18,6 +18,7 @@ from hpoviz.results import BEST, SEARCH
 
 __all__ = [
     "EVENT_TYPES",
+    "BackendFellBack",
     "BatchProgress",
     "BestChanged",
     "EpochEnded",
@@ -33,6 +34,7 @@ __all__ = [
     "TerminalEvent",
     "TestEvaluated",
     "TrialCancelled",
+    "TrialCharged",
     "TrialEvent",
     "TrialFailed",
     "TrialFinished",
@@ -176,11 +178,24 @@ class SlotChanged(Event):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class BackendFellBack(Event):
+    """The backend is of no use any more, for a `reason`: from now on trials run `now`, on so many slots."""
+
+    reason: str
+    now: str
+    slots: int
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class ModelBuilt(TrialEvent):
-    """The trial's model exists, has so many weights, and is trained by the compiled loop, or for a reason by fit."""
+    """The trial's model exists, has so many weights, and is trained by the compiled loop, or for a reason by fit.
+
+    ``rate_factor`` is what its learning rates are multiplied by, as several devices take larger batches.
+    """
 
     parameters: int
     trained_by: str = ""
+    rate_factor: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -223,10 +238,22 @@ class HealthMeasured(TrialEvent):
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class WorkerLost(TrialEvent):
-    """The worker died with this attempt in hand; the trial goes to a fresh worker or fails."""
+    """The worker died with this attempt in hand; the trial goes to a fresh worker or fails.
+
+    `given_back`: its backend is of no use any more; that does not count as a failure of the trial.
+    """
 
     reason: str
     will_retry: bool = False
+    given_back: bool = False
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrialCharged(TrialEvent):
+    """What an attempt has cost, in US dollars, for so many seconds of a worker: an estimate. Comes before its end."""
+
+    cost: float
+    worker_seconds: float
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -319,11 +346,13 @@ EVENT_TYPES: dict[str, type[Event]] = {
         ProposalRepeated,
         PhaseChanged,
         SlotChanged,
+        BackendFellBack,
         ModelBuilt,
         BatchProgress,
         EpochEnded,
         HealthMeasured,
         WorkerLost,
+        TrialCharged,
         TrialFinished,
         TrialPruned,
         TrialFailed,

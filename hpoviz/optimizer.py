@@ -94,7 +94,7 @@ class Optimizer(RunDisplay):
         self._backend = _backend(request)
         self._backend.warm_up()  # first, as it takes seconds in which there is much to do here
         self.request, self.data, self.seed = request, _dataset(data), seed
-        self._problem = SearchProblem(request, self.data, seed, architecture)
+        self._problem = SearchProblem(request, self.data, seed, architecture, takes_code=self._backend.takes_code)
         sampler = make_sampler(request.sampler, seed, request.config.startup_trials)
         if request.objective == PARETO and sampler is request.sampler:
             check_sampler(sampler, self._problem.space)
@@ -107,6 +107,7 @@ class Optimizer(RunDisplay):
         self._plan: list[dict[str, Any]] = []  # baselines and warm starts of a run that is not on disk yet
         self._runner: StudyRunner | None = None
         self._pump: ProgressPump | None = None
+        self._job_runner = None
         self._wanted = request.trials
         self._estimate: Estimate | None = None
 
@@ -192,7 +193,13 @@ class Optimizer(RunDisplay):
         return True
 
     def stop(self) -> None:
-        """Stop the search cleanly, within about 2 seconds; trials that have ended are kept."""
+        """Stop the search cleanly, within about 2 seconds; trials that have ended are kept.
+
+        From another thread it also stops a cross-validation or a final training.
+        """
+        if (job := self._job_runner) is not None:
+            job.stop()
+            job.wait()
         if self._runner is not None and self._runner.running:
             self._runner.stop()
             self.wait()
@@ -211,7 +218,7 @@ class Optimizer(RunDisplay):
         with self._reading() as state:
             counts, best, phase = dict(state.counts), state.best, state.finished_reason
             running = self._is_running()
-            elapsed = state.seconds() if running else state.elapsed_s
+            elapsed, cost = state.seconds() if running else state.elapsed_s, state.cost
             left = seconds_left(state) if running else None
         phase = phase or self._open_phase()
         names = ("finished", "running", "pruned", "failed", "infeasible", "cancelled")
@@ -222,6 +229,7 @@ class Optimizer(RunDisplay):
             best_number=best.number if best else None,
             elapsed_s=elapsed,
             left_s=left,
+            cost=cost,
             **{name: counts.get(name, 0) for name in names},
         )
 
@@ -263,7 +271,9 @@ class Optimizer(RunDisplay):
             self._renew_dashboards()
 
     def _stop_soon(self) -> None:
-        """Ask the search to stop, and return at once."""
+        """Ask what runs to stop, and return at once."""
+        if self._job_runner is not None:
+            self._job_runner.stop()
         if self._runner is not None:
             self._runner.stop()
 

@@ -7,15 +7,17 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from hpoviz.results import PLANNED, SEARCH, TrialResult
+from hpoviz.results import PLANNED, SEARCH, TrialResult, dollars
 from hpoviz.store.run_state import RunState, Slot
 
 __all__ = [
     "ProgressView",
     "SlotView",
     "TrialTable",
+    "cost_text",
     "differing_params",
     "duration",
+    "notice_text",
     "progress_lines",
     "score_text",
     "seconds_left",
@@ -56,6 +58,10 @@ class ProgressView:
         The best trial in words, or an empty string.
     time : str
         Time gone, and an estimate of the time left.
+    cost : str
+        What it has cost, by estimate; empty where nothing is known of costs.
+    notice : str
+        That trials run elsewhere than they were to run, and why; mostly empty.
     slots : tuple of SlotView
     ending : str
         How the run ended; empty while it goes on.
@@ -68,6 +74,8 @@ class ProgressView:
     time: str
     slots: tuple[SlotView, ...]
     ending: str
+    cost: str = ""
+    notice: str = ""
 
     @classmethod
     def of(cls, state: RunState) -> ProgressView:
@@ -83,6 +91,8 @@ class ProgressView:
             time=_time(state),
             slots=tuple(_slot_view(index, slot) for index, slot in sorted(state.slots.items())),
             ending=state.finished_reason or "",
+            cost=cost_text(state),
+            notice=notice_text(state),
         )
 
 
@@ -135,8 +145,10 @@ def progress_lines(view: ProgressView, width: int) -> list[str]:
     """
     share = view.ended / view.wanted if view.wanted else 0.0
     counts = ", ".join(f"{count} {name}" for name, count in view.counts)
-    parts = [f"{_bar(share, 20)} {view.ended}/{view.wanted} trials", counts, view.best, view.time]
+    parts = [f"{_bar(share, 20)} {view.ended}/{view.wanted} trials", counts, view.best, view.time, view.cost]
     lines = [" · ".join(part for part in parts if part)]
+    if view.notice:
+        lines.append(f"  {view.notice}")
     for slot in view.slots:
         bar = f"{_bar(slot.fraction, 12)} " if slot.fraction else ""
         lines.append(f"  {slot.title:<22} {bar}{slot.phase:<22} {slot.figures}".rstrip())
@@ -170,6 +182,8 @@ def trial_line(trial: TrialResult) -> str:
         parts.append(f"{trial.parameters:,} weights")
     if trial.seconds is not None:
         parts.append(f"{trial.seconds:.1f} s")
+    if trial.cost is not None:
+        parts.append(f"about {dollars(trial.cost)}")
     if trial.reason:
         parts.append(trial.reason.splitlines()[0])
     return ", ".join(parts)
@@ -228,6 +242,22 @@ def seconds_left(state: RunState) -> float | None:
 def _time(state: RunState) -> str:
     left = seconds_left(state)
     return duration(state.seconds()) + (f", about {duration(left)} left" if left else "")
+
+
+def cost_text(state: RunState) -> str:
+    """Say what a run has cost, and what all its trials will have cost if they go on like that."""
+    spent = state.cost
+    if spent is None:
+        return ""
+    ended = len(state.numbered)
+    expected = spent * state.wanted / ended if ended and state.finished_reason is None else spent
+    return f"about {dollars(spent)}" + (f" of {dollars(expected)}" if expected > spent else "")
+
+
+def notice_text(state: RunState) -> str:
+    """Say where trials run instead of where they were to run; an empty text if they run there."""
+    moved = state.fell_back
+    return "" if moved is None else f"Trials run on: {moved.now}. {moved.reason}"
 
 
 def size(count: float) -> str:

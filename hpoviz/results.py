@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -24,6 +25,7 @@ __all__ = [
     "RunStatus",
     "TestScore",
     "TrialResult",
+    "dollars",
 ]
 
 SEARCH, DEFAULTS, BASELINE, WARM_START = "search", "defaults", "baseline", "warm start"  # where parameters come from
@@ -82,7 +84,11 @@ class TrialResult:
         How many weights the model has.
     trained_by : str or None
         The compiled loop, or ``Model.fit`` with the reason.
+    rate_factor : float
+        By what its learning rates were multiplied, as several devices took larger batches.
     seconds : float or None
+    cost : float or None
+        What all attempts at it have cost, in US dollars, by the price that the backend was given: an estimate.
     reason : str or None
         Why it failed, was pruned, cancelled or found infeasible.
     details : str or None
@@ -105,7 +111,9 @@ class TrialResult:
     best_epoch: int | None = None
     parameters: int | None = None
     trained_by: str | None = None
+    rate_factor: float = 1.0
     seconds: float | None = None
+    cost: float | None = None
     reason: str | None = None
     details: str | None = None
     history: tuple[Epoch, ...] = ()
@@ -162,6 +170,8 @@ class RunStatus:
     elapsed_s : float
     left_s : float or None
         How long it will still take, from the trials that have ended; None where that is not known.
+    cost : float or None
+        What it has cost so far, in US dollars: an estimate; None where trials cost nothing, or nobody has said a price.
     """
 
     phase: str
@@ -176,10 +186,24 @@ class RunStatus:
     best_number: int | None
     elapsed_s: float
     left_s: float | None = None
+    cost: float | None = None
 
     def __repr__(self) -> str:
         states = ("finished", "running", "pruned", "failed", "infeasible", "cancelled")
         counts = ", ".join(f"{getattr(self, name)} {name}" for name in states if getattr(self, name))
         best = "" if self.best_score is None else f"; best score {self.best_score:.4f} (trial {self.best_number})"
         left = "" if self.left_s is None else f", about {self.left_s:.0f} s left"
-        return f"{self.phase}: {counts or 'no trials'} of {self.wanted}{best}; {self.elapsed_s:.0f} s{left}"
+        cost = "" if self.cost is None else f", about {dollars(self.cost)}"
+        return f"{self.phase}: {counts or 'no trials'} of {self.wanted}{best}; {self.elapsed_s:.0f} s{left}{cost}"
+
+
+def dollars(amount: float) -> str:
+    """Say an amount of money: cents, and two digits of what is below one.
+
+    Examples
+    --------
+    >>> dollars(0.00123), dollars(0.5), dollars(12.345)
+    ('$0.0012', '$0.50', '$12.35')
+    """
+    digits = 2 if amount >= 0.01 or amount <= 0 else 1 - math.floor(math.log10(amount))
+    return f"${amount:.{digits}f}"

@@ -7,7 +7,7 @@ from typing import Any
 
 from hpoviz.health.weights import Scoring
 from hpoviz.json_values import json_value
-from hpoviz.progress import differing_params, duration, seconds_left, slot_fraction
+from hpoviz.progress import cost_text, differing_params, duration, notice_text, seconds_left, slot_fraction
 from hpoviz.results import FINISHED, RUNNING, TrialResult
 from hpoviz.store.run_state import RunState, Slot
 
@@ -116,6 +116,8 @@ class RunFeed:
             "average": statistics.fmean(scores) if scores else None,
             "elapsed": duration(state.seconds() if running else state.elapsed_s),
             "left": None if left is None else duration(left),
+            "cost": cost_text(state),
+            "notice": notice_text(state),
             "slots": [_slot(index, slot) for index, slot in sorted(state.slots.items())] if running else [],
             "scoring": {
                 "objective": self.scoring.objective,
@@ -142,6 +144,7 @@ class RunFeed:
             "metrics": dict(trial.metrics),
             "weights": trial.parameters,
             "seconds": trial.seconds,
+            "cost": trial.cost,
             "best_epoch": trial.best_epoch,
             "reason": (trial.reason or "")[:LONGEST_REASON],
             "params": [_plain(trial.params.get(name)) for name in self._names],

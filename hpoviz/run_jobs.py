@@ -37,6 +37,7 @@ class RunJobs(RunPlots):
     _backend: Backend
     _wanted: int
     _estimate: Estimate | None
+    _job_runner: JobRunner | None
 
     def estimate(self) -> Estimate:
         """Measure how long the search will take and how much disk.
@@ -145,7 +146,11 @@ class RunJobs(RunPlots):
             job, log=log, code=self._problem.code, backend=self._backend, retries=self.request.config.retries
         )
         runner.start()
-        _watch(runner, log, f"{self._title()} · {name}", self.request.config.display)
+        self._job_runner = runner
+        try:
+            _watch(runner, log, f"{self._title()} · {name}", self.request.config.display)
+        finally:
+            self._job_runner = None
         if runner.error is not None:
             raise runner.error
         return log

@@ -48,6 +48,7 @@ RESULT_COLUMNS = (
     "parameters",
     "best_epoch",
     "seconds",
+    "cost",
     "reason",
 )
 
@@ -81,20 +82,25 @@ class RunResults(abc.ABC):
 
         Columns: number, state, origin (search, defaults, baseline or warm start), score, accuracy and loss (on
         validation data, of the weights kept), health (overall), parameters (how many weights), best_epoch, seconds,
-        reason, ``health_…`` for each health metric, and ``params_…`` for every hyperparameter.
+        cost (US dollars, by estimate; only where trials cost something), reason, ``health_…`` for each health metric,
+        and ``params_…`` for every hyperparameter.
         """
         ended = self._ended()
+        paid = any(trial.cost is not None for trial in ended)
+        plain = [name for name in RESULT_COLUMNS if name != "cost" or paid]
         rows = [
-            {name: getattr(trial, name) for name in RESULT_COLUMNS}
+            {name: getattr(trial, name) for name in plain}
             | {f"health_{name}": trial.metrics.get(name) for name in METRICS}
             | {f"params_{name}": value for name, value in trial.params.items()}
             for trial in ended
         ]
         params = dict.fromkeys([*self._problem.space.parameters, *(name for trial in ended for name in trial.params)])
         measured = [f"health_{name}" for name in METRICS]
-        columns = [*RESULT_COLUMNS, *measured, *(f"params_{name}" for name in params)]
+        columns = [*plain, *measured, *(f"params_{name}" for name in params)]
         frame = pd.DataFrame(rows, columns=columns)
-        numbers = dict.fromkeys(("score", "accuracy", "loss", "health", "seconds", *measured), "float64")
+        numbers = dict.fromkeys(
+            ("score", "accuracy", "loss", "health", "seconds", *(["cost"] if paid else []), *measured), "float64"
+        )
         return frame.astype(numbers | {"parameters": "Int64", "best_epoch": "Int64", "number": "int64"})
 
     @property

@@ -6,6 +6,9 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from hpoviz.backend_choice import BackendChoice
+from hpoviz.backends.runpod import RunPodBackend
+from hpoviz.cards.explain import card_page
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.catalog import datasets
 from hpoviz.data.dataset import Dataset
@@ -18,7 +21,7 @@ from hpoviz.plugins import plugin_names
 from hpoviz.search.parameter import Parameter
 from hpoviz.search.space import Domain, SearchSpace
 
-__all__ = ["OWN_DATA", "Choices", "form", "request_of"]
+__all__ = ["OWN_DATA", "Choices", "card", "form", "request_of"]
 
 OWN_DATA = ""  # the name of data that were passed as an object
 EPOCHS = "epochs"  # has a field of its own
@@ -44,11 +47,23 @@ class Choices:
     request : OptimizationRequest
     own : Dataset, optional
         Data of the user's own that can be chosen beside the catalogue's.
+    runpod : RunPodBackend, optional
+        The one that was passed in code, also while trials are to run elsewhere.
     """
 
     data: str | Dataset
     request: OptimizationRequest
     own: Dataset | None = None
+    runpod: RunPodBackend | None = None
+
+    @property
+    def backend(self) -> BackendChoice:
+        """Where trials are to run."""
+        return BackendChoice(self.request.backend, self.runpod)
+
+    def changed(self, data: str | Dataset, request: OptimizationRequest, own: Dataset | None) -> Choices:
+        """Return other choices that remember the RunPod endpoint of these."""
+        return Choices(data, request, own, BackendChoice(request.backend, self.runpod).known)
 
     @property
     def data_name(self) -> str:
@@ -92,7 +107,8 @@ def form(choices: Choices, *, space: Any = None) -> dict[str, Any]:
             "trials": request.trials,
             "epochs": _ends(domains[EPOCHS]) if EPOCHS in domains else None,
             "workers": request.workers,
-            "backend": request.backend if isinstance(request.backend, str) else None,
+            "backend": choices.backend.name,
+            "runpod": choices.backend.switch(),
             "backends": plugin_names("hpoviz.backends"),
             "seed": request.seed,
             "weights": _weights(request),
@@ -108,13 +124,19 @@ def form(choices: Choices, *, space: Any = None) -> dict[str, Any]:
     )
 
 
+def card(name: Any, choices: Choices, *, space: Any = None) -> str:
+    """Return the card of a parameter of the form as HTML; ConfigError if the form has none of that name."""
+    space = _declared_space(choices) if space is None else space
+    return card_page(name, space.parameters if isinstance(space, SearchSpace) else {})
+
+
 def request_of(settings: Mapping[str, Any], choices: Choices, *, space: Any = None) -> tuple[str, OptimizationRequest]:
     """Return the data's name and the request that filled-in settings ask for; what the form does not show is kept.
 
     Parameters
     ----------
     settings : mapping
-        From the browser: data, objective, trials, epochs, workers, backend, seed, weights, space.
+        From the browser: data, objective, trials, epochs, workers, backend, runpod, seed, weights, space.
     choices : Choices
         What was chosen before.
     space : SearchSpace or CustomSpace, optional
@@ -143,8 +165,7 @@ def request_of(settings: Mapping[str, Any], choices: Choices, *, space: Any = No
         "seed": settings.get("seed", request.seed),
         "weights": _chosen_weights(objective, settings.get("weights", request.weights), request),
     }
-    backend, own = settings.get("backend", request.backend), not isinstance(request.backend, str)
-    fields["backend"] = request.backend if own else checked(_checked_backend, backend) or request.backend
+    fields |= checked(choices.backend.taken, settings, fields["workers"]) or {}
     space_fields = checked(_space_fields, settings, choices.data_name if name is None else name, choices, space)
     changed = checked(lambda: dataclasses.replace(request, **fields, **(space_fields or {})))
     if problems:
@@ -166,13 +187,6 @@ def _checked_name(name: Any, choices: Choices) -> str:
                 f"architecture={request.architecture!r} is for {' and '.join(fitting)} data, and these are "
                 f"{kinds[name]} data. Make another hpoviz.Optimizer for them."
             )
-    return name
-
-
-def _checked_backend(name: Any) -> str:
-    names = plugin_names("hpoviz.backends")
-    if not isinstance(name, str) or name not in names:
-        raise ConfigError(f"backend must be one of {', '.join(map(repr, names))}. Got {name!r}.")
     return name
 
 

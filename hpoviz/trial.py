@@ -20,7 +20,7 @@ from hpoviz.health.weights import CLASSIC_WEIGHTS
 from hpoviz.models.saved_model import load_model
 from hpoviz.plots.catalogue import TRIAL_FIGURES, figure_table
 from hpoviz.progress import trial_line
-from hpoviz.results import FINISHED, Epoch, TrialResult
+from hpoviz.results import FINISHED, Epoch, TrialResult, dollars
 from hpoviz.training_record import RECORD_FILE, TrainingRecord
 
 if TYPE_CHECKING:
@@ -226,6 +226,7 @@ class Trial:
             (name, _cell(getattr(self.result, name))) for name in ("state", "score", "loss", "health", "best_epoch")
         ]
         facts += [("weights", _cell(self.result.parameters)), ("seconds", _cell(self.result.seconds))]
+        facts += [] if self.result.cost is None else [("cost", dollars(self.result.cost))]
         facts += [("reason", self.reason)] if self.reason else []
         facts += [(name, _cell(value)) for name, value in self.params.items()]
         return _html.page(f"<p><strong>trial {self.number}</strong></p>{_html.table(('', ''), facts)}")

@@ -36,7 +36,7 @@ class TrialSpec:
     data : str
         Which of the run's data: "search", a fold, or all.
     learning_rates : sequence of float or None
-        That of each epoch, instead of the architecture's schedule.
+        That of each epoch, instead of the architecture's schedule; for the ``batch_size`` of the parameters.
     early_stopping_patience : int or None
         Epochs without a better validation accuracy before training ends; None trains to the end.
     max_parameters : int or None
@@ -49,6 +49,10 @@ class TrialSpec:
         Whether what its figures are drawn from is kept, in ``arrays.npz``.
     give_up : bool
         Whether the trial is ended when its model is dead and at chance.
+    devices : int
+        How many GPUs the trial is trained on, together.
+    scale_batch : bool
+        Whether each of them takes a whole ``batch_size`` in a step, at a higher learning rate.
     scoring : mapping or None
         The fields of `Scoring`, by which the score is made of accuracy and health. None: the score is the accuracy.
 
@@ -73,6 +77,8 @@ class TrialSpec:
     health_every: int = 0
     record_layers: bool = False
     give_up: bool = True
+    devices: int = 1
+    scale_batch: bool = False
     scoring: Mapping[str, Any] | None = None
 
     def to_json(self) -> str:

@@ -121,7 +121,9 @@ class Service:
         with self._changed:
             self._faults.append([re.compile(pattern), status, times])
 
-    def start_worker(self, name: str, **environment: str) -> subprocess.Popen[bytes]:
+    def start_worker(
+        self, name: str, module: str = "hpoviz.backends.runpod_worker", **environment: str
+    ) -> subprocess.Popen[bytes]:
         """Start a worker: RunPod's own loop around our handler, in a process of its own."""
         base = f"{self.base_url}/ep"
         env = os.environ | {
@@ -143,7 +145,7 @@ class Service:
         }
         log = (Path(self._home.name) / f"{name}.log").open("wb")
         process = subprocess.Popen(
-            [sys.executable, "-m", "hpoviz.backends.runpod_worker"],
+            [sys.executable, "-m", module],
             env=env, cwd=self._home.name, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         log.close()

@@ -16,6 +16,7 @@ from hpoviz.search_form import Choices, form, request_of
 def filled_in(form, **changes):
     """What dashboard.js sends: every field as it is, with these changes."""
     settings = {name: form[name] for name in ("data", "objective", "trials", "epochs", "workers", "backend", "seed")}
+    settings["runpod"] = bool(form["runpod"] and form["runpod"]["on"])
     settings |= {"weights": None, "space": {row["name"]: row["now"] for row in form["space"]}}
     space = changes.pop("space", {})
     settings = settings | changes
@@ -245,3 +246,34 @@ def test_weights_that_mean_the_same_are_the_same():
     request = OptimizationRequest(objective="health", weights={"accuracy": 0.7, "health": 0.3})
     choices = Choices("digits", request)
     assert request_of(filled_in(form(choices)), choices)[1] == request
+
+
+def test_the_switch_for_runpod(monkeypatch):
+    """It is there when RunPod is set up, and says where trials will run."""
+    monkeypatch.delenv("RUNPOD_ENDPOINT_ID", raising=False)
+    choices = Choices("digits", OptimizationRequest())
+    assert form(choices)["runpod"] is None
+    monkeypatch.setenv("RUNPOD_ENDPOINT_ID", "abc123")
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_SECRET")
+    shown = form(choices)
+    assert shown["runpod"] == {"on": False, "title": "RunPod endpoint abc123"}
+    assert "rpa_SECRET" not in json.dumps(shown)
+    _, chosen = request_of(filled_in(shown, runpod=True, workers=3), choices)
+    assert chosen.backend.endpoint_id == "abc123"
+    assert chosen.backend.slots == 3
+    assert chosen.workers is None  # they are the backend's
+    switched = choices.changed("digits", chosen, None)
+    assert form(switched)["runpod"] == {"on": True, "title": "RunPod endpoint abc123, 3 workers"}
+    _, back = request_of(filled_in(form(switched), runpod=False), switched)
+    assert back.backend == "local"
+    remembered = switched.changed("digits", back, None)
+    assert request_of(filled_in(form(remembered), runpod=True), remembered)[1].backend is chosen.backend
+
+
+def test_another_backend_of_ones_own_has_no_switch(monkeypatch):
+    monkeypatch.setenv("RUNPOD_ENDPOINT_ID", "abc123")
+    monkeypatch.setenv("RUNPOD_API_KEY", "rpa_SECRET")
+    backend = hpoviz.InlineBackend()
+    choices = Choices("digits", OptimizationRequest(backend=backend))
+    assert form(choices)["runpod"] is None
+    assert request_of(filled_in(form(choices), runpod=True), choices)[1].backend is backend

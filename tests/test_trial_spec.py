@@ -52,6 +52,8 @@ def test_json_form():
         "health_every": 0,
         "record_layers": False,
         "give_up": True,
+        "devices": 1,
+        "scale_batch": False,
         "scoring": None,
     }
 

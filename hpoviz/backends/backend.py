@@ -60,6 +60,14 @@ class Backend(abc.ABC):
     def slots(self) -> int:
         """How many trials run at the same time, at least 1."""
 
+    @property
+    def takes_code(self) -> bool:
+        """Whether trials run in processes of this machine, to which the user's own functions can be given as they are.
+
+        Elsewhere `RunContext.code` is unpacked here, and the models that it builds are sent as Keras describes them.
+        """
+        return True
+
     def warm_up(self) -> None:  # noqa: B027  # optional
         """Get ready for `open` in the background, while the user still looks; returns at once."""
 
@@ -81,6 +89,21 @@ class Backend(abc.ABC):
     @abc.abstractmethod
     def close(self) -> None:
         """Cancel what runs and free all resources; calling it twice is fine."""
+
+    def exhausted(self) -> str | None:
+        """Return why no more trials are to be begun, as a limit on costs is reached; None if nothing speaks against it.
+
+        What runs goes on to its end, and so ends the run.
+        """
+        return None
+
+    @property
+    def fallback(self) -> Backend | None:
+        """Where trials are to run when this one says that it is unavailable; asked once it is closed.
+
+        None: nowhere, and the run ends.
+        """
+        return None
 
     @abc.abstractmethod
     def describe(self) -> str:

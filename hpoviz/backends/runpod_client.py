@@ -14,9 +14,21 @@ from urllib.parse import urlsplit
 
 from hpoviz.errors import BackendError, BackendUnavailable, ConfigError
 
-__all__ = ["ENDED", "JobLost", "JobView", "RunPodClient", "find_key"]
+__all__ = [
+    "ENDED",
+    "ENDPOINT_VARIABLE",
+    "KEY_VARIABLE",
+    "LOOPBACK",
+    "JobLost",
+    "JobView",
+    "RunPodClient",
+    "check_address",
+    "find_key",
+    "source_of_key",
+]
 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")  # anything else, unknown words too, is a job that runs
+ENDPOINT_VARIABLE = "RUNPOD_ENDPOINT_ID"
 KEY_VARIABLE, KEY_FILE = "RUNPOD_API_KEY", "~/.runpod/config.toml"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 TRIES, FIRST_PAUSE_S = 6, 0.5  # of a submission that the service puts off (429)
@@ -57,6 +69,13 @@ def find_key(given: str | None) -> str:
     return key.strip()
 
 
+def source_of_key(given: str | None) -> str:
+    """Say where `find_key` finds the key."""
+    if given:
+        return "api_key="
+    return KEY_VARIABLE if os.environ.get(KEY_VARIABLE) else KEY_FILE
+
+
 def _key_of_file(path: Path) -> str | None:
     try:
         content = tomllib.loads(path.read_text("utf-8"))
@@ -89,14 +108,14 @@ class RunPodClient:
 
     def __init__(self, endpoint_id: str, key: str, base_url: str | None = None) -> None:
         if base_url is not None:
-            _check_address(base_url)
+            check_address(base_url)
         self.endpoint_id = endpoint_id
         sdk = _sdk()
         self._endpoint = sdk.Endpoint(endpoint_id, api_key=key)
         self._http = self._endpoint.rp_client
         if base_url is not None:
             self._http.endpoint_url_base = base_url.rstrip("/")
-        _check_address(self._http.endpoint_url_base)  # the SDK takes one from the environment too
+        check_address(self._http.endpoint_url_base)  # the SDK takes one from the environment too
         session = self._http.rp_session
         if urlsplit(self._http.endpoint_url_base).hostname in LOOPBACK:
             session.trust_env = False  # there is no proxy between this machine and itself
@@ -104,6 +123,16 @@ class RunPodClient:
 
     def __repr__(self) -> str:
         return f"RunPodClient({self.endpoint_id!r})"
+
+    @property
+    def is_runpod(self) -> bool:
+        """Whether the service is RunPod's own."""
+        return bool(urlsplit(self._http.endpoint_url_base).hostname == "api.runpod.ai")
+
+    @property
+    def key(self) -> str:
+        """The API key, for RunPod's other services; it must not be shown."""
+        return str(self._http.api_key)
 
     def submit(self, content: Mapping[str, Any], policy: Mapping[str, int]) -> str:
         """Submit a job and return its id.
@@ -208,11 +237,12 @@ class RunPodClient:
         )
 
 
-def _check_address(address: str) -> None:
+def check_address(address: str, name: str = "base_url") -> None:
+    """Raise ConfigError for an address to which a key must not be sent: https and this machine are fine."""
     parts = urlsplit(address)
     local = parts.scheme == "http" and parts.hostname in LOOPBACK
     if not (local or (parts.scheme == "https" and parts.hostname)):
-        raise ConfigError(f"base_url must begin with https:// (or be this machine's). Got {address!r}.")
+        raise ConfigError(f"{name} must begin with https:// (or be this machine's). Got {address!r}.")
 
 
 def _status_code(error: Exception) -> int | None:

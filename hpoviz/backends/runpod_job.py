@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import threading
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from hpoviz.backends.backend import RunContext
 from hpoviz.backends.runpod_client import ENDED, JobLost, JobView, RunPodClient
 from hpoviz.backends.runpod_messages import Inbox
+from hpoviz.backends.stored_files import JobFiles
 from hpoviz.errors import BackendProtocol, BackendUnavailable
 from hpoviz.events import (
     BatchProgress,
@@ -22,6 +24,7 @@ from hpoviz.events import (
     SlotChanged,
     TerminalEvent,
     TrialCancelled,
+    TrialCharged,
     TrialEvent,
     TrialFailed,
     TrialFinished,
@@ -46,12 +49,23 @@ NUMBERS = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Limits:
-    """How long things may take, in seconds."""
+    """How long things may take, in seconds, and what they cost.
+
+    Attributes
+    ----------
+    running, queue, silence, poll : float
+    price : float or None
+        US dollars for a second of a worker; None where nobody has said it.
+    gives_back : bool
+        Whether a trial that cannot run there may run elsewhere.
+    """
 
     running: float
     queue: float
     silence: float
     poll: float
+    price: float | None = None
+    gives_back: bool = False
 
 
 class JobKeeper(Protocol):
@@ -80,6 +94,8 @@ class RunPodJob:
     context : RunContext
     limits : Limits
     keeper : JobKeeper
+    files : JobFiles, optional
+        What goes by way of a storage.
     """
 
     def __init__(
@@ -92,17 +108,20 @@ class RunPodJob:
         context: RunContext,
         limits: Limits,
         keeper: JobKeeper,
+        files: JobFiles | None = None,
     ) -> None:
         self.spec, self.job_id = spec, ""
         self.runs = self.unconfirmed = False  # it has a worker; it may still run though it was told to stop
         self._slot, self._content, self._client, self._context = slot, content, client, context
-        self._limits, self._keeper = limits, keeper
+        self._limits, self._keeper, self._files = limits, keeper, files
         self._cancelled, self._wake = threading.Event(), threading.Event()
         self._boot: str | None = None
         self._next = 0  # number of the message that comes next
         self._early: dict[int, Mapping[str, Any]] = {}  # messages that came before others
         self._end: TerminalEvent | None = None
         self._began = self._heard = self._answered = time.monotonic()
+        self._ran_since: float | None = None  # when it was first seen with a worker
+        self._worker_s: float | None = None  # for how long it had one, as RunPod says
         self._thread = threading.Thread(target=self._run, name=f"hpoviz-runpod-{slot}", daemon=True)
 
     def start(self) -> None:
@@ -119,29 +138,54 @@ class RunPodJob:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
+    @property
+    def cost(self) -> float | None:
+        """What it has cost so far, in US dollars, by the time that it has or had a worker; None without a price."""
+        if self._limits.price is None:
+            return None
+        seen = 0.0 if self._ran_since is None else time.monotonic() - self._ran_since
+        return self._limits.price * (seen if self._worker_s is None else self._worker_s)
+
     def _run(self) -> None:
         down: str | None = None
         try:
             end = self._submit_and_listen()
         except _Down as error:
-            end, down = self._cancelled_event(str(error)), str(error)
+            down = str(error)
+            end = self._lost(down, given_back=True) if self._limits.gives_back else self._cancelled_event(down)
         except Exception as error:  # nothing may leave a slot waiting for ever
             self._stop_on_server()
             end = self._failed("error", f"{type(error).__name__}: {error}")
         if self._cancelled.is_set() and end is not self._end:
             end = self._cancelled_event("cancelled")
+        charged = self._charged()
         try:
             self._keeper.ended(self, down)
         except Exception as error:
             self._context.log(f"RunPod job {self.job_id}: {type(error).__name__}: {error}")
         finally:
+            if charged is not None:
+                self._context.emit(charged)
             self._context.emit(end)
 
+    def _charged(self) -> TrialEvent | None:
+        """Return what it has cost; None where it never had a worker, or no price is known."""
+        if self._limits.price is None or self._ran_since is None:
+            return None
+        if self._worker_s is None:
+            with contextlib.suppress(JobLost, BackendUnavailable):  # then what was seen from here is what there is
+                self._worker_s = self._client.status(self.job_id).execution_s
+        seconds = time.monotonic() - self._ran_since if self._worker_s is None else self._worker_s
+        self._worker_s = seconds
+        return TrialCharged(**self._identity(), cost=self.cost or 0.0, worker_seconds=seconds)
+
     def _submit_and_listen(self) -> TrialEvent:
-        self._inbox = Inbox(self._context.trial_folder(self.spec.trial))
+        self._inbox = Inbox(self._context.trial_folder(self.spec.trial), self._files)
         self._inbox.clear()  # of what an earlier attempt has left
         running_ms, queue_ms = int(1000 * self._limits.running), int(1000 * self._limits.queue)
         try:
+            if self._files is not None:
+                self._files.ready(self._say, self._cancelled.is_set)
             # In the queue and in work together a job lives no longer than this.
             policy = {"executionTimeout": running_ms, "ttl": running_ms + 2 * queue_ms}
             self.job_id = self._client.submit(self._content, policy)
@@ -174,15 +218,15 @@ class RunPodJob:
                     return self._give_up("its worker died, and RunPod has queued the job again")
                 if not waiting_said:
                     waiting_said = True
-                    waiting = "waiting for a RunPod worker"
-                    self._context.emit(SlotChanged(run=self.spec.run, slot=self._slot, phase=waiting))
+                    self._say("waiting for a RunPod worker")
                 if now - self._began > self._limits.queue and not self._keeper.others_run(self):
                     self._stop_on_server()
                     minutes = self._limits.queue / 60
                     raise _Down(f"No RunPod worker took trial {self.spec.trial} within {minutes:g} minutes.")
                 self._heard = now
             else:
-                self.runs = True
+                self.runs, self._ran_since = True, self._ran_since or now
+                self._worker_s = view.execution_s if view.status in ENDED else None
             ended = self._take(view)
             if ended is not None:
                 return ended
@@ -302,6 +346,9 @@ class RunPodJob:
             time.sleep(0.5)
         return True
 
+    def _say(self, phase: str) -> None:
+        self._context.emit(SlotChanged(run=self.spec.run, slot=self._slot, phase=phase))
+
     def _pause(self) -> None:
         self._wake.wait(self._limits.poll)
         self._wake.clear()
@@ -312,8 +359,9 @@ class RunPodJob:
     def _seconds(self) -> float:
         return time.monotonic() - self._began
 
-    def _lost(self, reason: str) -> TrialEvent:
-        return WorkerLost(**self._identity(), reason=f"RunPod job {self.job_id}: {reason}")
+    def _lost(self, reason: str, *, given_back: bool = False) -> TrialEvent:
+        which = f"RunPod job {self.job_id}: " if self.job_id else ""
+        return WorkerLost(**self._identity(), reason=f"{which}{reason}", given_back=given_back)
 
     def _failed(self, kind: str, reason: str) -> TrialEvent:
         return TrialFailed(**self._identity(), kind=kind, reason=reason, seconds=self._seconds())

@@ -7,13 +7,16 @@ import binascii
 import hashlib
 import io
 import json
+import tempfile
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from hpoviz.backends.stored_files import JobFiles, StoredFiles
+from hpoviz.backends.worker_storage import load_stored
 from hpoviz.data.data_recipe import DataRecipe, KnownData
 from hpoviz.data.data_split import ARRAYS, DataSplit
 from hpoviz.data.info import DataInfo
@@ -21,7 +24,17 @@ from hpoviz.errors import BackendProtocol, ConfigError
 from hpoviz.store.run_store import write_atomically
 from hpoviz.trial_spec import TrialSpec
 
-__all__ = ["FILES", "MOST_BYTES", "Inbox", "job_input", "pack_data", "parts_of", "read_job", "size_of", "unpack_data"]
+__all__ = [
+    "FILES",
+    "MOST_BYTES",
+    "Inbox",
+    "job_input",
+    "pack_data",
+    "parts_of",
+    "read_job",
+    "sizes_of",
+    "unpack_data",
+]
 
 VERSION = 1
 MOST_INLINE = 4_000_000  # bytes of packed data in a job; the service takes 10 MB
@@ -30,25 +43,37 @@ FILES = ("model.keras", "history.csv", "health.json", "arrays.npz")
 MOST_BYTES = 10_000_000  # of all files of a trial: all of it is in the job's result again, which may have 20 MB
 
 
-def pack_data(make: Callable[[], DataSplit]) -> dict[str, Any]:
+def pack_data(make: Callable[[], DataSplit], stored: StoredFiles | None = None) -> dict[str, Any]:
     """Return data as JSON: compressed arrays in base64, with their hash; larger ones of a known name by that name.
+
+    Parameters
+    ----------
+    make : callable
+    stored : StoredFiles, optional
+        Takes what is too large for both.
 
     Raises
     ------
     ConfigError
-        They are too large to travel in a job, and no data set that a worker can load by name.
+        They are too large to travel in a job, no data set that a worker can load by name, and there is no storage.
     """
     data = make()
     arrays: dict[str, Any] = {name: np.asarray(getattr(data, name)) for name in ARRAYS}
     if isinstance(make, KnownData) and sum(array.nbytes for array in arrays.values()) > MOST_INLINE:
         return {"recipe": make.recipe().to_dict()}
-    content = io.BytesIO()
+    content = tempfile.TemporaryFile(dir=None if stored is None else stored.folder)  # noqa: SIM115  # it may be kept
     np.savez_compressed(content, **arrays)
-    packed = content.getvalue()
-    if len(packed) > MOST_INLINE:
+    size = content.tell()
+    if size > MOST_INLINE and stored is not None:
+        return {**stored.take_data(content), "info": data.info.to_dict()}
+    content.seek(0)
+    packed = content.read(MOST_INLINE)
+    content.close()
+    if size > MOST_INLINE:
         raise ConfigError(
-            f"These data take {len(packed) / 1e6:.1f} MB, packed; {MOST_INLINE / 1e6:.0f} MB can be sent with a trial. "
-            "Search a data set that has a name (hpoviz.datasets()), on a part of yours, or here: backend='local'."
+            f"These data take {size / 1e6:.1f} MB, packed; {MOST_INLINE / 1e6:.0f} MB can be sent with a trial. "
+            "Search a data set that has a name (hpoviz.datasets()), on a part of yours, or here: backend='local'. "
+            "To have them uploaded to a storage of yours: RunPodBackend(…, storage='s3://bucket/prefix')."
         )
     return {
         "npz": base64.b64encode(packed).decode("ascii"),
@@ -62,6 +87,8 @@ def unpack_data(record: Mapping[str, Any]) -> DataSplit:
     try:
         if "recipe" in record:
             return DataRecipe.from_dict(record["recipe"]).make()
+        if "stored" in record:
+            return load_stored(record)
         packed = base64.b64decode(record["npz"], validate=True)
         if hashlib.sha256(packed).hexdigest() != record["sha256"]:
             raise ValueError("their hash is another one")
@@ -99,14 +126,14 @@ def read_job(content: Any, version: str) -> tuple[TrialSpec, Mapping[str, Any]]:
     return TrialSpec.from_json(json.dumps(content.get("spec"))), data
 
 
-def size_of(folder: Path) -> int:
-    """Return the bytes of a trial's files."""
-    return sum((folder / name).stat().st_size for name in FILES if (folder / name).is_file())
+def sizes_of(folder: Path) -> dict[str, int]:
+    """Return the bytes of each of a trial's files."""
+    return {name: (folder / name).stat().st_size for name in FILES if (folder / name).is_file()}
 
 
-def parts_of(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield the files of a trial's folder in parts."""
-    for name in FILES:
+def parts_of(folder: Path, names: Iterable[str] = FILES) -> Iterator[dict[str, Any]]:
+    """Yield files of a trial's folder in parts."""
+    for name in names:
         path = folder / name
         if not path.is_file():
             continue
@@ -124,6 +151,8 @@ class Inbox:
     ----------
     folder : Path
         Existing.
+    files : JobFiles, optional
+        Fetches what comes by way of a storage.
 
     Attributes
     ----------
@@ -131,8 +160,8 @@ class Inbox:
         By name the hash of what was written.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, files: JobFiles | None = None) -> None:
+        self._folder, self._files = folder, files
         self._parts: dict[str, dict[int, bytes]] = {}
         self._whole: dict[str, tuple[Any, ...]] = {}  # by name: parts, size and hash, which stay the same
         self.written: dict[str, str] = {}
@@ -143,13 +172,17 @@ class Inbox:
             (self._folder / name).unlink(missing_ok=True)
 
     def take(self, message: Mapping[str, Any]) -> None:
-        """Take a part.
+        """Take a part, or a file that is in the storage.
 
         Raises
         ------
         BackendProtocol
             It is none, or the file that it completes is not what was sent.
         """
+        if "stored" in message and message.get("file") in FILES and self._files is not None:
+            name = message["file"]
+            self.written[name] = self._files.fetch(message, self._folder / name)
+            return
         try:
             name, at, count = message["file"], message["part"], message["parts"]
             if name not in FILES or type(at) is not int or type(count) is not int or not 0 <= at < count:

@@ -7,20 +7,25 @@ what it yields are numbered messages: an event, or a part of a file. The last ev
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import functools
+import itertools
 import json
 import secrets
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hpoviz.backends.runpod_messages import MOST_BYTES, parts_of, read_job, size_of, unpack_data
-from hpoviz.errors import HpovizError
+from hpoviz.backends.remote_storage import TransferStopped
+from hpoviz.backends.runpod_about import is_question, this_worker
+from hpoviz.backends.runpod_messages import MOST_BYTES, parts_of, read_job, sizes_of, unpack_data
+from hpoviz.backends.worker_storage import store_files
+from hpoviz.errors import BackendUnavailable, HpovizError
 from hpoviz.events import BatchProgress, Event, TerminalEvent, TrialFailed, TrialFinished
 from hpoviz.json_values import json_value
 
@@ -41,7 +46,8 @@ async def handler(job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
     Yields
     ------
     dict
-        Messages ``{"boot", "n", "event"}`` and ``{"boot", "n", "file", …}``: of one run of the job, counted from 0.
+        Messages ``{"boot", "n", "event"}`` and ``{"boot", "n", "file", …}``: of one run of the job, counted from 0;
+        ``{"boot", "n", "about"}`` for one that asks the worker about itself.
     """
     loop, stop = asyncio.get_running_loop(), threading.Event()
     messages: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -62,13 +68,16 @@ async def handler(job: dict[str, Any]) -> AsyncIterator[dict[str, Any]]:
 
 
 def _train(content: Any, say: Callable[[dict[str, Any]], None], stop: threading.Event) -> None:
-    """Run a trial in this thread."""
-    from hpoviz.models.user_code import UserCode
+    """Run a trial in this thread, or answer a question."""
+    if is_question(content):
+        say({"about": this_worker()})
+        return
+    from hpoviz.models.sent_model import received_code
     from hpoviz.training.trial import run_trial
 
     spec, packed = read_job(content, version("hpoviz"))
     with _one_trial, tempfile.TemporaryDirectory() as folder:
-        said = 0.0
+        said, numbers = 0.0, itertools.count()
 
         def emit(event: Event) -> None:
             nonlocal said
@@ -76,17 +85,15 @@ def _train(content: Any, say: Callable[[dict[str, Any]], None], stop: threading.
                 if time.monotonic() - said < PROGRESS_S:
                     return
                 said = time.monotonic()
-            size = size_of(Path(folder)) if isinstance(event, TerminalEvent) else 0
-            if size > MOST_BYTES:
-                event = _too_large(event, size) if isinstance(event, TrialFinished) else event
-            elif isinstance(event, TerminalEvent):
-                for part in parts_of(Path(folder)):
-                    say(part)
+            if isinstance(event, TerminalEvent):
+                event = _send_files(event, Path(folder), content.get("results"), say, stop)
+            event = dataclasses.replace(event, sequence=next(numbers))  # without gaps for what was not said
             kind = "progress" if isinstance(event, BatchProgress) else "event"
             say({kind: json_value(json.loads(event.to_json()))})
 
         try:
             data = _unpacked(json.dumps(packed, sort_keys=True))
+            code = received_code(content.get("model"))
         except HpovizError as error:
             emit(
                 TrialFailed(
@@ -94,18 +101,43 @@ def _train(content: Any, say: Callable[[dict[str, Any]], None], stop: threading.
                 )
             )
             return
-        run_trial(spec, data, emit, stop.is_set, Path(folder), UserCode())
+        run_trial(spec, data, emit, stop.is_set, Path(folder), code)
 
 
-def _too_large(event: TrialFinished, size: int) -> TrialFailed:
+def _send_files(
+    event: TerminalEvent,
+    folder: Path,
+    place: Mapping[str, Any] | None,
+    say: Callable[[dict[str, Any]], None],
+    stop: threading.Event,
+) -> TerminalEvent:
+    """Send the files of a trial, the largest by way of its place in the storage, and return the trial's end."""
+    sizes, stored = sizes_of(folder), set()
+    size = sum(sizes.values())
+    if size > MOST_BYTES and not isinstance(event, TrialFinished):
+        return event  # nobody needs them
+    if size > MOST_BYTES and place is None:
+        return _without_model(
+            event, "too_large", f"its files take {size / 1e6:.1f} MB, and {MOST_BYTES / 1e6:.0f} MB can be sent back. "
+            "Search smaller models: set max_parameters. Or have them come by way of a storage: "
+            "RunPodBackend(…, storage='s3://bucket/prefix').", violation=size / MOST_BYTES - 1,
+        )  # fmt: skip
+    try:
+        for message in store_files(folder, sizes, MOST_BYTES, place, stop.is_set) if place is not None else ():
+            stored.add(message["file"])
+            say(message)
+    except (BackendUnavailable, TransferStopped) as error:
+        return _without_model(event, "error", f"its model of {size / 1e6:.1f} MB cannot be handed over. {error}")
+    for part in parts_of(folder, [name for name in sizes if name not in stored]):
+        say(part)
+    return event
+
+
+def _without_model(event: TerminalEvent, kind: str, reason: str, violation: float | None = None) -> TrialFailed:
     """Return the end of a trial whose model cannot be sent."""
-    reason = (
-        f"its files take {size / 1e6:.1f} MB, and {MOST_BYTES / 1e6:.0f} MB can be sent back. Search smaller models: "
-        "set max_parameters."
-    )
     return TrialFailed(
-        run=event.run, trial=event.trial, attempt=event.attempt, sequence=event.sequence, kind="too_large",
-        reason=reason, violation=size / MOST_BYTES - 1, seconds=event.seconds,
+        run=event.run, trial=event.trial, attempt=event.attempt, sequence=event.sequence, kind=kind,
+        reason=reason, violation=violation, seconds=event.seconds,
     )  # fmt: skip
 
 

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from hpoviz.data.info import DataInfo
 from hpoviz.errors import ModelBuildError
-from hpoviz.models.dense_head import DenseHeadConfig
-from hpoviz.search.parameter import at_least, parameter
+from hpoviz.models.cnn_parameters import CnnParameters
 
 if TYPE_CHECKING:
     import keras
@@ -18,7 +17,7 @@ __all__ = ["CnnConfig"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class CnnConfig(DenseHeadConfig):
+class CnnConfig(CnnParameters):
     """A convolutional network: standardise, convolution blocks, Flatten or global pooling, dense blocks, softmax.
 
     Where it is asked for, layers before them change every image a little, at random and in training only
@@ -41,93 +40,6 @@ class CnnConfig(DenseHeadConfig):
 
     data_kinds: ClassVar[tuple[str, ...]] = ("image",)
     structure: ClassVar[tuple[str, ...]] = ("num_layers_conv", "kernel_size", "pooling", "augment_flip")
-
-    kernel_size: int = parameter(
-        3,
-        choices=(3, 5, 7),
-        help="Side of the square window that a convolution looks at, in pixels. 3 sees fine detail with few weights; "
-        "5 and 7 see more at once, cost more, and need larger images.",
-    )
-    pooling: str = parameter(
-        "max",
-        choices=("max", "average"),
-        also=("none",),
-        help="Halves the picture after each convolution: max keeps the strongest response, average the mean one. "
-        "It makes the model faster and less sensitive to where things are; none keeps every position, which is "
-        "slow, so it is tried only where you ask for it.",
-    )
-    num_layers_conv: int = parameter(
-        2,
-        search=(1, 4),
-        valid=(1, 16),
-        help="How many convolution layers follow each other. Each combines the patterns of the one before: edges, "
-        "then corners, then parts. More see larger and more complex patterns and are harder to train.",
-    )
-    filters: int = parameter(
-        32,
-        search=(8, 48),
-        valid=(1, 4096),
-        log=True,
-        help="How many patterns the first convolution looks for. More can tell more apart; they cost time and can "
-        "learn the training samples by heart.",
-    )
-    filter_growth: float = parameter(
-        2.0,
-        choices=(1.0, 1.5, 2.0),
-        valid=(0.25, 4.0),
-        when=at_least("num_layers_conv", 2),
-        help="Factor on the number of filters from one convolution to the next. Growth makes up for the positions "
-        "that pooling takes away.",
-    )
-    use_batch_normalization: bool = parameter(
-        True,
-        choices=(True, False),
-        help="Rescales what each convolution gives, batch by batch: training stands larger learning rates and "
-        "deeper networks. With very small batches it is noisy.",
-    )
-    dropout_conv: float = parameter(
-        0.0,
-        search=(0.0, 0.4),
-        valid=(0.0, 0.95),
-        help="Share of a convolution's outputs switched off at random in training, so that no unit is relied on "
-        "alone. More works against overfitting; too much underfits.",
-    )
-    use_global_pooling: bool = parameter(
-        False,
-        choices=(True, False),
-        help="How feature maps become one vector: global average pooling keeps one number a filter (few weights, "
-        "position forgotten); otherwise Flatten keeps every position (many weights).",
-    )
-
-    augment_flip: bool = parameter(
-        False,
-        choices=(False,),
-        also=(True,),
-        help="Mirrors every other image from left to right in training, so that the model cannot rely on the side. "
-        "Only where a mirrored image still belongs to its class: not for digits, letters or traffic signs. Tried only "
-        "if you ask for it, as all augmentation.",
-    )
-    augment_shift: float = parameter(
-        0.0,
-        choices=(0.0,),
-        valid=(0.0, 0.5),
-        help="Moves every image in training by up to this share of its size, so that where a thing is matters less. "
-        "0.1 is a good start; too much moves things out of sight.",
-    )
-    augment_rotation: float = parameter(
-        0.0,
-        choices=(0.0,),
-        valid=(0.0, 0.5),
-        help="Turns every image in training by up to this share of a full turn: 0.05 is 18 degrees. It takes time, and "
-        "too much makes a 6 of a 9.",
-    )
-    augment_zoom: float = parameter(
-        0.0,
-        choices=(0.0,),
-        valid=(0.0, 0.5),
-        help="Makes every image in training larger or smaller by up to this share, so that size matters less. 0.1 is a "
-        "good start.",
-    )
 
     @property
     def conv_filters(self) -> tuple[int, ...]:

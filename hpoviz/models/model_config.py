@@ -16,9 +16,10 @@ import numpy as np
 
 from hpoviz.data.info import DataInfo
 from hpoviz.errors import ConfigError, nearest
+from hpoviz.models.training_parameters import TrainingParameters
 from hpoviz.models.trial_model import TrialModel
 from hpoviz.plugins import load_plugin, plugin_names
-from hpoviz.search.parameter import Parameter, one_of, parameter, parameters_of
+from hpoviz.search.parameter import Parameter, parameters_of, said_once
 
 if TYPE_CHECKING:
     import keras
@@ -30,7 +31,7 @@ PLATEAU_FACTOR, PLATEAU_PATIENCE = 0.5, 3
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ModelConfig(TrialModel):
+class ModelConfig(TrainingParameters, TrialModel):
     """The base of model families: how any classifier is trained.
 
     A family adds its own parameters, names the `data_kinds` it can be built for, and overrides `build`.
@@ -43,83 +44,6 @@ class ModelConfig(TrialModel):
 
     data_kinds: ClassVar[tuple[str, ...]] = ()
     structure: ClassVar[tuple[str, ...]] = ()
-
-    optimizer: str = parameter(
-        "adam",
-        choices=("adam", "adamw", "rmsprop", "sgd"),
-        help="The rule that turns gradients into weight changes. Adam, AdamW and RMSprop give every weight its own "
-        "step size and work at once; SGD with momentum takes one step size for all: it needs a better chosen "
-        "learning rate and sometimes ends in a model that generalises better.",
-    )
-    learning_rate: float = parameter(
-        1e-3,
-        search=(1e-4, 3e-2),
-        valid=(1e-8, 1e6),
-        log=True,
-        help="How far each step moves the weights: the parameter that matters most. Too small, and training crawls; "
-        "too large, and the loss jumps about or becomes NaN.",
-    )
-    momentum: float = parameter(
-        0.9,
-        search=(0.5, 0.99),
-        valid=(0.0, 0.999),
-        when=one_of("optimizer", "sgd"),
-        help="How much of the last step SGD adds to the next, like a rolling ball: more speeds up long slopes and "
-        "smooths noise; too much overshoots.",
-    )
-    weight_decay: float = parameter(
-        4e-3,
-        search=(1e-5, 1e-1),
-        valid=(0.0, 1.0),
-        log=True,
-        when=one_of("optimizer", "adamw"),
-        help="AdamW pulls every weight a little towards zero at each step, apart from the gradient: more keeps the "
-        "model simpler and works against overfitting; too much stops it from learning.",
-    )
-    learning_rate_schedule: str = parameter(
-        "constant",
-        choices=("constant", "cosine", "exponential", "reduce_on_plateau"),
-        help="How the learning rate changes over the epochs: large steps find the right valley, small steps its floor. "
-        "Cosine falls smoothly to zero, exponential by a factor each epoch, reduce_on_plateau halves it when the "
-        "validation loss has not fallen for three epochs.",
-    )
-    learning_rate_decay: float = parameter(
-        0.95,
-        search=(0.8, 0.99),
-        valid=(0.01, 1.0),
-        when=one_of("learning_rate_schedule", "exponential"),
-        help="The factor by which the exponential schedule multiplies the learning rate after each epoch.",
-    )
-    batch_size: int = parameter(
-        32,
-        choices=(16, 32, 64, 128),
-        valid=(1, 65536),
-        help="How many samples are looked at before each step. Small batches are noisy, which can help to "
-        "generalise, and slow; large ones are smooth and fast and want a larger learning rate.",
-    )
-    epochs: int = parameter(
-        20,
-        search=(10, 30),
-        valid=(1, 100_000),
-        help="How often training goes through all training samples. Too few underfit; more cost time and end in "
-        "overfitting, against which training stops early when validation accuracy no longer rises.",
-    )
-    l2: float = parameter(
-        1e-5,
-        search=(1e-6, 1e-2),
-        valid=(0.0, 10.0),
-        log=True,
-        help="A penalty on large weights in the loss: more makes a smoother, simpler model; too much underfits.",
-    )
-
-    class_weight: str = parameter(
-        "none",
-        choices=("none",),
-        also=("balanced",),
-        help="Whose mistakes count in training: none gives every sample the same say, so that rare classes have "
-        "little; balanced gives every class the same say. It finds more of the rare classes and costs some accuracy on "
-        "the frequent ones. Tried only if you ask for it.",
-    )
 
     def __post_init__(self) -> None:
         declared = self.parameters()
@@ -138,6 +62,7 @@ class ModelConfig(TrialModel):
     def from_dict(cls, params: Mapping[str, Any]) -> ModelConfig:
         """Build a config from parameters by name; unknown names are a ConfigError."""
         known = cls.parameters()
+        params = said_once(params, known)
         unknown = [
             f"{cls.__name__} has no parameter {name!r}.{nearest(name, known)}" for name in params if name not in known
         ]

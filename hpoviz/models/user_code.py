@@ -19,7 +19,7 @@ from hpoviz.models.user_model import OWN_MODEL, UserModelFamily
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["UserCode", "pack_user_code"]
+__all__ = ["UserCode", "importable", "pack_user_code"]
 
 MOST_BYTES = 10_000_000
 
@@ -103,10 +103,10 @@ def _registered_objects() -> dict[str, Any]:
         return {}
     import keras
 
-    return {name: thing for name, thing in keras.saving.get_custom_objects().items() if not _importable(thing)}
+    return {name: thing for name, thing in keras.saving.get_custom_objects().items() if not importable(thing)}
 
 
-def _importable(thing: Any) -> bool:
+def importable(thing: Any) -> bool:
     """Tell whether a worker finds it by importing its module: it is registered there then."""
     home = sys.modules.get(getattr(thing, "__module__", "__main__"))
     if home is None or home.__name__ == "__main__":

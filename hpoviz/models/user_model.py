@@ -24,7 +24,16 @@ from hpoviz.search.parameter import Parameter
 if TYPE_CHECKING:
     import keras
 
-__all__ = ["OWN_MODEL", "UserModel", "UserModelFamily", "as_probabilities", "check_user_model"]
+__all__ = [
+    "OWN_MODEL",
+    "SAMPLES_TO_CHECK",
+    "UserModel",
+    "UserModelFamily",
+    "as_probabilities",
+    "check_user_model",
+    "in_brief",
+    "model_inputs",
+]
 
 OWN_MODEL = "build_model"  # what an architecture is called that is a function of the user's
 OWN_PARAMETERS = ("batch_size", "epochs")
@@ -156,15 +165,20 @@ def check_user_model(
         With what is wrong, and what to do.
     """
     raw, y = samples[:SAMPLES_TO_CHECK], labels[:SAMPLES_TO_CHECK]
-    x = to_tokens(raw.tolist(), info.vocabulary, info.input_shape[0]) if info.kind == "text" else raw
+    x = model_inputs(raw, info)
     try:
         built = model.build(info)
     except ModelBuildError as error:
         raise ConfigError(str(error)) from error
     except Exception as error:
-        raise ConfigError(f"build_model failed with params={dict(params)!r}: {_said(error)}") from error
+        raise ConfigError(f"build_model failed with params={dict(params)!r}: {in_brief(error)}") from error
     _check_output(built, x, y, info)
     _check_saving(model, built, raw, x, info)
+
+
+def model_inputs(samples: np.ndarray, info: DataInfo) -> np.ndarray:
+    """Return raw samples as a user's model takes them: texts as token numbers."""
+    return to_tokens(samples.tolist(), info.vocabulary, info.input_shape[0]) if info.kind == "text" else samples
 
 
 def _check_output(built: keras.Model, x: np.ndarray, y: np.ndarray, info: DataInfo) -> None:
@@ -172,7 +186,7 @@ def _check_output(built: keras.Model, x: np.ndarray, y: np.ndarray, info: DataIn
         outputs = np.asarray(built.predict(x, verbose=0))
     except Exception as error:
         raise ConfigError(
-            f"The model of build_model cannot take samples of shape {x.shape[1:]} ({x.dtype}): {_said(error)}. Use "
+            f"The model of build_model cannot take samples of shape {x.shape[1:]} ({x.dtype}): {in_brief(error)}. Use "
             "data.input_shape for its input."
         ) from error
     if outputs.shape != (len(x), info.num_classes):
@@ -184,7 +198,7 @@ def _check_output(built: keras.Model, x: np.ndarray, y: np.ndarray, info: DataIn
         figures = built.evaluate(x, y, verbose=0, return_dict=True)
     except Exception as error:
         raise ConfigError(
-            f"The model of build_model cannot be evaluated with labels 0 to {info.num_classes - 1}: {_said(error)}. "
+            f"The model of build_model cannot be evaluated with labels 0 to {info.num_classes - 1}: {in_brief(error)}. "
             f"{COMPILE_ADVICE}."
         ) from error
     if "accuracy" not in figures:
@@ -200,7 +214,7 @@ def _check_saving(model: UserModel, built: keras.Model, raw: np.ndarray, x: np.n
             model.export(built, info).save(path)
             loaded = load_model(path, compiled=True)
         except Exception as error:
-            said = _said(error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error)
+            said = in_brief(error.__cause__ if isinstance(error, StoreError) and error.__cause__ else error)
             raise ConfigError(
                 f"The model of build_model cannot be saved and loaded back: {said}. Give layers, losses and metrics of "
                 "your own a get_config, unless they are functions, and decorate them with "
@@ -225,7 +239,7 @@ def _as_tensor(samples: np.ndarray) -> Any:
     return tf.constant(samples.tolist())
 
 
-def _said(error: BaseException) -> str:
+def in_brief(error: BaseException) -> str:
     """Return the first and the last lines of an error, where Keras and TensorFlow name the cause, without colours."""
     lines = [line.strip() for line in COLOUR.sub("", str(error)).splitlines() if line.strip()]
     told = lines if len(lines) <= 4 else [*lines[:1], "…", *lines[-3:]]

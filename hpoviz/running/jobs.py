@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hpoviz import _html
+from hpoviz.data.data_recipe import fold_makers, whole_maker
 from hpoviz.data.dataset import Dataset
 from hpoviz.errors import StoreError
 from hpoviz.models.model_config import ModelConfig
@@ -48,7 +49,7 @@ def cross_validation(
     DatasetError
         More folds than a class has samples or groups.
     """
-    makers = data.folds(folds, seed)
+    makers = fold_makers(data, folds, seed)
     pairs = [(trial, fold) for trial in trials for fold in range(folds)]
     specs = [
         TrialSpec(
@@ -96,13 +97,13 @@ def final_training(
         steps=[{"number": _number(best)}],
         titles=[f"trial {best.number} on all data"],
         specs=[spec],
-        data={ALL_DATA: data.whole},
+        data={ALL_DATA: whole_maker(data)},
         keep_models=True,
     )
 
 
 def _rates(best: TrialResult, config: ModelConfig, epochs: int | None, chosen: int) -> list[float]:
-    recorded = [epoch.learning_rate for epoch in best.history]
+    recorded = [epoch.learning_rate / best.rate_factor for epoch in best.history]  # its worker multiplies again
     if epochs is None or config.learning_rate_schedule == "reduce_on_plateau":
         return (recorded + recorded[-1:] * chosen)[:chosen]
     longer = dataclasses.replace(config, epochs=chosen)

@@ -9,19 +9,20 @@ from typing import Any
 import numpy as np
 
 from hpoviz.config import OptimizationRequest
-from hpoviz.data.data_recipe import DataRecipe, KnownData
+from hpoviz.data.data_recipe import search_maker
 from hpoviz.data.data_split import DataSplit
 from hpoviz.data.dataset import Dataset
 from hpoviz.data.validation_samples import ValidationSamples
 from hpoviz.errors import ConfigError, HpovizError, nearest
 from hpoviz.health.metric import LEAST_EPOCHS, LEAST_OF_CLASS, LEAST_ROWS
 from hpoviz.models.model_config import ModelConfig, family_for, load_family
+from hpoviz.models.sent_model import check_sent_model
 from hpoviz.models.trial_model import ModelFamily
 from hpoviz.models.user_code import pack_user_code
 from hpoviz.models.user_model import OWN_MODEL, UserModelFamily, check_user_model
-from hpoviz.plugins import plugin_names
 from hpoviz.results import BEST
 from hpoviz.run_record import Missing
+from hpoviz.search.parameter import said_once
 from hpoviz.search.sampler import try_space
 from hpoviz.search.space import CustomSpace, SearchSpace, own_parameters
 
@@ -40,6 +41,8 @@ class SearchProblem:
         Of the split.
     architecture : str, optional
         That of a run on disk. None: the request's, or the first for the kind of data.
+    takes_code : bool
+        See `Backend`. If not, a model of the user's own is also tried on its way to another machine.
 
     Attributes
     ----------
@@ -56,8 +59,16 @@ class SearchProblem:
         For whatever cannot work, a model of the user's own included.
     """
 
-    def __init__(self, request: OptimizationRequest, data: Dataset, seed: int, architecture: str | None = None) -> None:
-        self._request, self._data, self._seed = request, data, seed
+    def __init__(
+        self,
+        request: OptimizationRequest,
+        data: Dataset,
+        seed: int,
+        architecture: str | None = None,
+        *,
+        takes_code: bool = True,
+    ) -> None:
+        self._request, self._data, self._seed, self._takes_code = request, data, seed, takes_code
         self.split = data.split(request.validation_fraction, seed)
         self.family: ModelFamily
         if request.build_model is None:
@@ -78,11 +89,7 @@ class SearchProblem:
 
     def data_maker(self) -> Callable[[], DataSplit]:
         """Return what gives the split, and of a data set by name also says how another machine makes it."""
-        data, split = self._data, self.split
-        if data.name not in plugin_names("hpoviz.datasets"):
-            return lambda: split
-        fraction, seed = self._request.validation_fraction, self._seed
-        return KnownData(split, lambda: DataRecipe(data.name, data.sha256, fraction, seed))
+        return search_maker(self._data, self.split, self._request.validation_fraction, self._seed)
 
     def describe_architecture(self) -> str:
         """Name the model family, or the user's own function."""
@@ -102,7 +109,8 @@ class SearchProblem:
         if not isinstance(params, Mapping):
             raise ConfigError(f"params must be a dictionary of parameters. Got {params!r}.")
         known = self.space.near({})[1]
-        together = known | dict(params)
+        params = said_once(params, known)
+        together: dict[str, Any] = known | params
         if isinstance(self.family, UserModelFamily):
             unknown = [name for name in params if name not in known]
             if unknown and isinstance(self.space, SearchSpace):
@@ -134,6 +142,8 @@ class SearchProblem:
             fixed = {name: item.default for name, item in declared.items()}  # searched only where the user says so
             wish = fixed | {name: value for name, value in wish.items() if name in declared}
             declared = own | declared
+        if isinstance(wish, Mapping):
+            wish = said_once(wish, declared)
         info = self.split.info
         return SearchSpace(
             declared,
@@ -185,6 +195,8 @@ class SearchProblem:
             params = try_space(self.space)
             model = UserModelFamily(request.build_model).from_dict(params)
             check_user_model(model, params, data.x, data.y, self.split.info)
+            if not self._takes_code:
+                check_sent_model(model, data.x, self.split.info, self._seed)
         return code
 
 

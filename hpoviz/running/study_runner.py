@@ -178,18 +178,8 @@ class StudyRunner(TrialRunner):
             **self._identity(trial_id), attempt=attempt, reason="the run was interrupted", will_retry=True
         )
         self._log.take(lost)
-        self._log.record(
-            TrialStarted,
-            trial=trial_id,
-            attempt=attempt + 1,
-            slot=slot,
-            params=trial.params,
-            suggested={},
-            seed=trial.seed,
-            origin=trial.origin,
-        )
         spec = self._spec(trial_id, trial.params, trial.seed, trial.origin)
-        self._submit(dataclasses.replace(spec, attempt=attempt + 1), slot)
+        self._begin_again(dataclasses.replace(spec, attempt=attempt + 1), slot)
         return True
 
     def _spec(self, trial_id: int, params: Mapping[str, Any], seed: int, origin: str) -> TrialSpec:
@@ -234,6 +224,12 @@ class StudyRunner(TrialRunner):
             self._end(self._pruned[event.trial])
         else:
             super()._on_worker_lost(event)
+
+    def _move(self, spec: TrialSpec, reason: str) -> None:
+        if spec.trial in self._pruned:
+            self._end(self._pruned[spec.trial])
+        else:
+            super()._move(spec, reason)
 
     def _end(self, event: TerminalEvent) -> None:
         super()._end(self._pruned.pop(event.trial, event))

@@ -9,15 +9,26 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 from hpoviz.backends.backend import Backend, RunContext
 from hpoviz.data.data_split import DataSplit
-from hpoviz.errors import HpovizError
-from hpoviz.events import Event, RunFinished, TerminalEvent, TrialCancelled, TrialEvent, TrialFailed, WorkerLost
+from hpoviz.errors import BackendUnavailable, HpovizError
+from hpoviz.events import (
+    BackendFellBack,
+    Event,
+    RunFinished,
+    TerminalEvent,
+    TrialCancelled,
+    TrialCharged,
+    TrialEvent,
+    TrialFailed,
+    TrialStarted,
+    WorkerLost,
+)
 from hpoviz.store.run_log import EventLog
 from hpoviz.trial_spec import TrialSpec
 
@@ -66,13 +77,15 @@ class TrialRunner(abc.ABC):
         backend: Backend,
         retries: int,
     ) -> None:
-        self._log, self._data, self._code, self._backend, self._retries = log, data, code, backend, retries
+        self._log, self._data, self._code, self._retries = log, data, code, retries
+        self._wanted_backend = self._backend = backend  # where trials were to run, and where they run
         # Only this thread writes the state, so it reads it without the lock.
         with log.reading() as state:
             self._state = state
         self._queue: queue.Queue[Event | None] = queue.Queue()
         self._in_flight: dict[int, tuple[TrialSpec, int]] = {}  # trial id → spec, slot
         self._losses: Counter[int] = Counter()  # workers that died with a trial in hand
+        self._moved: list[TrialSpec] = []  # attempts that go on elsewhere, as their backend is of no use any more
         self._stopping = threading.Event()
         # An event, as a KeyboardInterrupt inside Thread.join() makes Python 3.11 take the thread for dead.
         self._ended = threading.Event()
@@ -105,6 +118,7 @@ class TrialRunner(abc.ABC):
         StoreError
             Somebody else writes the run, or it cannot be written.
         """
+        self._backend = self._wanted_backend
         self._log.store.begin_writing()  # the thread ends it
         try:
             self._log.record(event_type, slots=self._backend.slots, **fields)
@@ -131,7 +145,7 @@ class TrialRunner(abc.ABC):
     def _run(self, timeout_hours: float | None) -> None:
         began, reason = time.monotonic(), "completed"
         try:
-            self._backend.open(self._context())
+            self._open()
             reason = self._work(began, timeout_hours)
         except Exception as error:
             self.error, reason = error, f"failed: {error}"
@@ -144,12 +158,22 @@ class TrialRunner(abc.ABC):
                 self._log.store.end_writing()
                 self._ended.set()
 
+    def _open(self) -> None:
+        try:
+            self._backend.open(self._context())
+        except BackendUnavailable as error:
+            self._fall_back(error)
+
     def _work(self, began: float, timeout_hours: float | None) -> str:
         while not self._stopping.is_set():
             if timeout_hours is not None and time.monotonic() > began + 3600 * timeout_hours:
                 return f"timeout_hours={timeout_hours:g} is over"
             self._log.store.check_space()
-            self._fill()
+            try:
+                self._fill()
+            except BackendUnavailable as error:
+                self._fall_back(error)
+                continue
             if not self._in_flight:
                 return self._completed
             self._handle(self._next_event())
@@ -159,12 +183,69 @@ class TrialRunner(abc.ABC):
         """Give every free slot a trial."""
         busy = {slot for _, slot in self._in_flight.values()}
         for slot in range(self._backend.slots):
-            if slot not in busy and not self._stopping.is_set() and not self._begin_next(slot):
+            if slot in busy or self._stopping.is_set():
+                continue
+            if (reason := self._backend.exhausted()) is not None:
+                self._completed = reason
                 return
+            if self._moved:
+                self._begin_again(self._moved.pop(0), slot)
+            elif not self._begin_next(slot):
+                return
+
+    def _begin_again(self, spec: TrialSpec, slot: int) -> None:
+        """Submit a further attempt at a trial whose loss is on record."""
+        trial = self._state.trials[spec.trial]
+        self._log.record(
+            TrialStarted,
+            trial=spec.trial,
+            attempt=spec.attempt,
+            slot=slot,
+            params=trial.params,
+            suggested={},
+            seed=trial.seed,
+            origin=trial.origin,
+        )
+        self._submit(spec, slot)
+
+    def _fall_back(self, error: BackendUnavailable) -> None:
+        """Go on where the backend says that trials are to run without it; else raise what it has said.
+
+        What ended there while it was closed counts; what did not, is run again.
+        """
+        self._backend.close()
+        fallback = self._backend.fallback
+        if fallback is None:
+            raise error
+        come = [event for event in self._come() if isinstance(event, TrialEvent)]
+        ended = {
+            event.trial for event in come if isinstance(event, TerminalEvent) and not isinstance(event, TrialCancelled)
+        }
+        for event in come:
+            if event.trial in ended or isinstance(event, TrialCharged):
+                self._handle(event)
+        for spec, _ in list(self._in_flight.values()):
+            self._move(spec, str(error))
+        self._backend = fallback
+        self._backend.open(self._context())
+        now, slots = self._backend.describe(), self._backend.slots
+        self._log.record(BackendFellBack, reason=str(error), now=now, slots=slots)
+
+    def _move(self, spec: TrialSpec, reason: str) -> None:
+        """Put a trial aside that its backend has given back."""
+        identity = self._identity(spec.trial)
+        self._log.take(WorkerLost(**identity, attempt=spec.attempt, reason=reason, will_retry=True, given_back=True))
+        del self._in_flight[spec.trial]
+        self._moved.append(dataclasses.replace(spec, attempt=spec.attempt + 1))
 
     def _submit(self, spec: TrialSpec, slot: int) -> None:
         self._in_flight[spec.trial] = (spec, slot)
         self._backend.submit(spec, slot)
+
+    def _come(self) -> Iterator[Event | None]:
+        """Take what has come."""
+        while not self._queue.empty():
+            yield self._queue.get_nowait()
 
     def _next_event(self) -> Event | None:
         try:
@@ -188,9 +269,12 @@ class TrialRunner(abc.ABC):
 
     def _on_worker_lost(self, event: WorkerLost) -> None:
         spec, slot = self._in_flight[event.trial]
+        if event.given_back:
+            self._fall_back(BackendUnavailable(event.reason))
+            return
         self._losses[event.trial] += 1
         losses = self._losses[event.trial]
-        retry = losses <= self._retries and not self._stopping.is_set()
+        retry = losses <= self._retries and not self._stopping.is_set() and self._backend.exhausted() is None
         self._log.take(dataclasses.replace(event, will_retry=retry))
         if retry:
             self._submit(dataclasses.replace(spec, attempt=spec.attempt + 1), slot)
@@ -217,14 +301,14 @@ class TrialRunner(abc.ABC):
             self.error = self.error or error
         self._backend.close()
         try:
-            for trial in list(self._in_flight):
+            for trial in [*self._in_flight, *(spec.trial for spec in self._moved)]:
                 self._end(TrialCancelled(**self._identity(trial), seconds=0.0, reason="the run ended"))
             self._log.record(RunFinished, reason=reason, seconds=time.monotonic() - began)
         except Exception as error:
             self.error = self.error or error
             ended = RunFinished(**self._log.identity(), reason=reason, seconds=time.monotonic() - began)
             self._log.show(ended)  # the disk cannot take it, but who looks at the screen must see the end
-        self._queue = queue.Queue()
+        self._queue, self._moved = queue.Queue(), []
 
     def _context(self) -> RunContext:
         events, store, job = self._queue, self._log.store, self._log.job

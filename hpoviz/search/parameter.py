@@ -1,4 +1,4 @@
-"""A hyperparameter, declared once: default, search range, allowed values, condition and explanation."""
+"""A hyperparameter, declared once: default, search range, allowed values, condition, and what there is to explain."""
 
 from __future__ import annotations
 
@@ -6,12 +6,23 @@ import dataclasses
 import inspect
 import math
 import numbers
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Container, Mapping
+from typing import Any, TypedDict, Unpack
 
-from hpoviz.errors import ConfigError
+from hpoviz.errors import ConfigError, nearest
+from hpoviz.health.metric import METRICS
 
-__all__ = ["Condition", "Parameter", "at_least", "one_of", "parameter", "parameters_of", "varied"]
+__all__ = [
+    "CardText",
+    "Condition",
+    "Parameter",
+    "at_least",
+    "one_of",
+    "parameter",
+    "parameters_of",
+    "said_once",
+    "varied",
+]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +54,34 @@ def one_of(name: str, *values: Any) -> Condition:
     return Condition(name, values=values)
 
 
+class CardText(TypedDict, total=False):
+    """What a declaration may say beside `help`, for the parameter's card (`hpoviz.explain`): all of it optional.
+
+    Attributes
+    ----------
+    topic : str
+        What it belongs to with others: "dropout", "learning rate".
+    raising, lowering : str
+        What a larger and a smaller value does to a model.
+    means : mapping of str to str
+        In place of these, where there is no more and less: what each choice does, by the choice as text.
+    interacts : mapping of str to str
+        Names of other parameters, and how the two work on each other.
+    health : mapping of str to str
+        Names of health metrics, and how they move.
+    picture : str
+        Name of a picture of ``hpoviz.cards.pictures``.
+    """
+
+    topic: str
+    raising: str
+    lowering: str
+    means: Mapping[str, str]
+    interacts: Mapping[str, str]
+    health: Mapping[str, str]
+    picture: str
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Parameter:
     """The declaration of one hyperparameter.
@@ -65,6 +104,8 @@ class Parameter:
         Search the range by orders of magnitude.
     when : tuple of Condition
         All must hold, or the parameter has no effect and is not searched.
+    topic, raising, lowering, means, interacts, health, picture
+        What its card says beside `help`: see `CardText`.
     """
 
     name: str
@@ -76,6 +117,13 @@ class Parameter:
     valid: tuple[float, float] | None = None
     log: bool = False
     when: tuple[Condition, ...] = ()
+    topic: str = ""
+    raising: str = ""
+    lowering: str = ""
+    means: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    interacts: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    health: Mapping[str, str] = dataclasses.field(default_factory=dict, hash=False)
+    picture: str = ""
 
     @property
     def type(self) -> type:
@@ -126,8 +174,9 @@ def parameter(
     valid: tuple[float, float] | None = None,
     log: bool = False,
     when: tuple[Condition, ...] | Condition = (),
+    **card: Unpack[CardText],
 ) -> Any:
-    """Declare a hyperparameter as a dataclass field of a ModelConfig. See `Parameter` for the arguments.
+    """Declare a hyperparameter as a dataclass field of a ModelConfig. See `Parameter` and `CardText` for the arguments.
 
     Examples
     --------
@@ -139,13 +188,22 @@ def parameter(
     """
     if (choices is None) == (search is None):
         raise ConfigError("A parameter has either choices or a search range. Give one of them.")
+    _check_card(card)
     if isinstance(default, bool):
         valid = None
     elif search is not None and valid is None:
         valid = search
     conditions = (when,) if isinstance(when, Condition) else when
     declared = {"help": help, "choices": choices, "also": also, "search": search, "valid": valid, "log": log}
-    return dataclasses.field(default=default, metadata={"hyperparameter": declared | {"when": conditions}})
+    return dataclasses.field(default=default, metadata={"hyperparameter": declared | {"when": conditions} | card})
+
+
+def _check_card(card: CardText) -> None:
+    if unknown := [name for name in card if name not in CardText.__annotations__]:
+        raise TypeError(f"parameter() got an unexpected keyword argument {unknown[0]!r}")
+    for name in card.get("health", {}):
+        if name not in METRICS:
+            raise ConfigError(f"health must name metrics: {', '.join(METRICS)}. Got {name!r}.{nearest(name, METRICS)}")
 
 
 def varied(base: type, name: str, default: Any, **changes: Any) -> Any:
@@ -184,3 +242,30 @@ def parameters_of(cls: type) -> dict[str, Parameter]:
     }
     found.sort(key=lambda item: home[item.name])
     return {item.name: item for item in found}
+
+
+def said_once(params: Mapping[str, Any], known: Container[str]) -> dict[str, Any]:
+    """Return parameters as a family takes them, read from ``best_hyperparameters.yaml`` too.
+
+    That file says ``use_flattening`` beside ``use_global_pooling``, its opposite.
+
+    Raises
+    ------
+    ConfigError
+        The two contradict each other.
+
+    Examples
+    --------
+    >>> said_once({"filters": 8, "use_flattening": True}, {"filters", "use_global_pooling"})
+    {'filters': 8, 'use_global_pooling': False}
+    """
+    found = dict(params)
+    flattening = found.get("use_flattening")
+    if not isinstance(flattening, bool) or "use_flattening" in known or "use_global_pooling" not in known:
+        return found
+    del found["use_flattening"]
+    if found.setdefault("use_global_pooling", not flattening) is flattening:
+        raise ConfigError(
+            f"use_global_pooling and use_flattening are opposites. Got {flattening!r} for both. Leave one of them out."
+        )
+    return found

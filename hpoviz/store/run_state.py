@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from hpoviz.events import (
+    BackendFellBack,
     BatchProgress,
     EpochEnded,
     Event,
@@ -22,6 +23,7 @@ from hpoviz.events import (
     TerminalEvent,
     TestEvaluated,
     TrialCancelled,
+    TrialCharged,
     TrialEvent,
     TrialFailed,
     TrialFinished,
@@ -83,6 +85,8 @@ class RunState:
         The finished trial that is selected, see `selected`.
     finished_reason : str or None
         How the latest start ended; None while it goes on.
+    fell_back : BackendFellBack or None
+        Where trials run instead of where they were to run, since the latest start.
 
     Examples
     --------
@@ -107,6 +111,7 @@ class RunState:
         self.started: str | None = None
         self.finished_reason: str | None = None
         self.elapsed_s = 0.0
+        self.fell_back: BackendFellBack | None = None
         for event in events:
             self.apply(event)
 
@@ -119,6 +124,13 @@ class RunState:
     def numbered(self) -> list[TrialResult]:
         """The ended trials by number."""
         return sorted((t for t in self.trials.values() if t.number is not None), key=lambda t: t.number or 0)
+
+    @property
+    def cost(self) -> float | None:
+        """What its trials have cost, in US dollars, those of its jobs included; None where no price is known."""
+        parts = [trial.cost for trial in self.trials.values()] + [job.cost for job in self.jobs.values()]
+        known = [part for part in parts if part is not None]
+        return sum(known) if known else None
 
     def seconds(self, now: datetime.datetime | None = None) -> float:
         """Return how long the run has gone on, all its starts together."""
@@ -144,10 +156,14 @@ class RunState:
         self.started, self.slots = event.time, {index: Slot() for index in range(event.slots)}
 
     @_apply.register
+    def _backend_fell_back(self, event: BackendFellBack) -> None:
+        self.fell_back, self.slots = event, {index: Slot() for index in range(event.slots)}
+
+    @_apply.register
     def _run_started(self, event: RunStarted) -> None:
         self.wanted, self.started, self.finished_reason = event.trials, event.time, None
         self.select, self._validation_rows = event.select, event.validation_rows
-        self.slots = {index: Slot() for index in range(event.slots)}
+        self.slots, self.fell_back = {index: Slot() for index in range(event.slots)}, None
 
     @_apply.register
     def _trial_planned(self, event: TrialPlanned) -> None:
@@ -157,8 +173,13 @@ class RunState:
     def _trial_started(self, event: TrialStarted) -> None:
         if event.attempt == 1:
             self._carry_out_plan(event.origin)
+        before = self.trials.get(event.trial)
         self.trials[event.trial] = TrialResult(
-            trial_id=event.trial, params=event.params, seed=event.seed, origin=event.origin
+            trial_id=event.trial,
+            params=event.params,
+            seed=event.seed,
+            origin=event.origin,
+            cost=None if before is None else before.cost,
         )
         self.attempts[event.trial] = event.attempt
         self.begun[event.trial] = (event.time, event.slot)
@@ -185,7 +206,10 @@ class RunState:
     @_apply.register
     def _model_built(self, event: ModelBuilt) -> None:
         self.trials[event.trial] = dataclasses.replace(
-            self.trials[event.trial], parameters=event.parameters, trained_by=event.trained_by
+            self.trials[event.trial],
+            parameters=event.parameters,
+            trained_by=event.trained_by,
+            rate_factor=event.rate_factor,
         )
 
     @_apply.register
@@ -211,6 +235,11 @@ class RunState:
         self.trials[event.trial] = dataclasses.replace(self.trials[event.trial], history=())
         self.attempts[event.trial] = event.attempt + 1 if event.will_retry else event.attempt
         self._put_slot(event, Slot(trial_id=event.trial, phase="waiting for a fresh worker"))
+
+    @_apply.register
+    def _trial_charged(self, event: TrialCharged) -> None:
+        trial = self.trials[event.trial]
+        self.trials[event.trial] = dataclasses.replace(trial, cost=(trial.cost or 0.0) + event.cost)
 
     @_apply.register
     def _trial_ended(self, event: TerminalEvent) -> None:

@@ -71,7 +71,9 @@ def why_fit(model: keras.Model, callbacks: Sequence[keras.callbacks.Callback], x
     base = keras.callbacks.Callback
     hooks = [type(item).__name__ for item in callbacks for name in BATCH_HOOKS if _overrides(item, name, base)]
     metrics = [str(name) for name in _metric_names(model) if name not in ACCURACIES]
+    devices = model.distribute_strategy.num_replicas_in_sync
     reasons = {
+        f"it trains on {devices} devices": devices > 1,
         "it runs eagerly": model.run_eagerly,
         "it is compiled by XLA": model.jit_compile is True and on_cpu,
         "it has a strategy for several devices": tf.distribute.has_strategy() or keras.distribution.distribution(),

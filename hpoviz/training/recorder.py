@@ -96,7 +96,7 @@ class Recorder(keras.callbacks.Callback):  # type: ignore[misc]
         """Note when the epoch began and with which learning rate, after the schedule has set it."""
         self._epoch = epoch + 1
         self._epoch_began = time.monotonic()
-        self._learning_rate = float(self.model.optimizer.learning_rate)
+        self._learning_rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """Look whether to go on."""

@@ -10,17 +10,14 @@ import io
 import itertools
 import math
 import time
-import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import tensorflow as tf
 
 from hpoviz.data.data_split import DataSplit
-from hpoviz.errors import HpovizError
 from hpoviz.events import Event, ModelBuilt, PhaseChanged, TrialCancelled, TrialEvent, TrialFailed, TrialFinished
 from hpoviz.health.assessment import assess
 from hpoviz.health.report import HealthReport
@@ -30,6 +27,8 @@ from hpoviz.models.trial_model import TrialModel
 from hpoviz.models.user_code import UserCode
 from hpoviz.results import Epoch
 from hpoviz.store.run_store import write_atomically
+from hpoviz.training.devices import Devices
+from hpoviz.training.failure import failure_of
 from hpoviz.training.health_watch import HealthWatch
 from hpoviz.training.layer_watch import LayerWatch
 from hpoviz.training.loop import EpochLoop, why_fit
@@ -83,6 +82,7 @@ class _Trial:
         self.spec, self.data, self.folder, self.code = spec, data, folder, code
         self._emit, self._should_stop = emit, should_stop
         self._scoring = Scoring(**spec.scoring) if spec.scoring else Scoring()
+        self._devices = Devices(spec.devices, spec.scale_batch)
         self._sequence = itertools.count()
         self._began = time.monotonic()
 
@@ -91,26 +91,23 @@ class _Trial:
             self._train()
         except TrialStopped as stopped:
             self._tell_stopped(stopped)
-        except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-            reason = "out of memory: the model or its batch is too large. Search smaller models or set max_parameters."
-            self._tell_failed("out_of_memory", reason, details=str(error))
-        except HpovizError as error:
-            self._tell_failed("error", str(error))
         except (Exception, SystemExit) as error:  # a callback may call sys.exit: the worker has more to do
-            self._tell_failed("error", f"{type(error).__name__}: {error}", details=traceback.format_exc())
+            self._say(TrialFailed, **failure_of(error), seconds=self._seconds())
 
     def _train(self) -> None:
         spec = self.spec
         self._say(PhaseChanged, phase="building")
         keras.utils.set_random_seed(spec.seed)
         family = self.code.family(spec.architecture) or load_family(spec.architecture)
-        config = family.from_dict(spec.params)
-        model = config.build(self.data.info)
-        config.compile(model)
+        config = self._devices.scaled(family.from_dict(spec.params))
+        with self._devices.scope():
+            model = config.build(self.data.info)
+            config.compile(model)
         callbacks = [*self._schedule(config), *self.code.fresh_callbacks()]
         x_train = config.prepare(self.data.x_train, self.data.info)
         reason = why_fit(model, callbacks, x_train)
-        self._check_size(model, "the compiled loop" if reason is None else f"Model.fit, as {reason}")
+        trained_by = "the compiled loop" if reason is None else f"Model.fit, as {reason}"
+        self._check_size(model, trained_by + self._devices.described(config), self._devices.rate_factor(config))
         recorder = self._make_recorder(config)
         recorder.check()
         self._say(PhaseChanged, phase="compiling")
@@ -196,10 +193,10 @@ class _Trial:
         return {"score": scoring.score(accuracy, health.overall), "objectives": objectives}
 
     def _schedule(self, config: TrialModel) -> list[keras.callbacks.Callback]:
-        rates = self.spec.learning_rates
+        rates, factor = self.spec.learning_rates, self._devices.rate_factor(config)
         if rates is None:
             return config.schedule_callbacks()
-        return [keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch])]
+        return [keras.callbacks.LearningRateScheduler(lambda epoch: rates[epoch] * factor)]
 
     def _fit(
         self,
@@ -210,16 +207,16 @@ class _Trial:
         recorder: Recorder,
     ) -> None:
         data, weights = self.data, config.class_weights(self.data.y_train)
-        model.fit(
-            x_train,
-            data.y_train,
-            validation_data=(config.prepare(data.x_val, data.info), data.y_val) if len(data.y_val) else None,
+        given = self._devices.fit_arguments(
+            (x_train, data.y_train),
+            (config.prepare(data.x_val, data.info), data.y_val) if len(data.y_val) else None,
             batch_size=config.batch_size,
             epochs=config.epochs,
-            callbacks=callbacks,
-            class_weight=None if weights is None else dict(enumerate(weights.tolist())),
-            verbose=0,
+            seed=self.spec.seed,
+            class_weights=weights,
         )
+        with self._devices.joined(model):
+            model.fit(**given, callbacks=callbacks, verbose=0)
 
     def _loop(
         self,
@@ -254,9 +251,9 @@ class _Trial:
                 break
         told.on_train_end(logs)
 
-    def _check_size(self, model: keras.Model, trained_by: str) -> None:
+    def _check_size(self, model: keras.Model, trained_by: str, rate_factor: float) -> None:
         parameters, limit = model.count_params(), self.spec.max_parameters
-        self._say(ModelBuilt, parameters=parameters, trained_by=trained_by)
+        self._say(ModelBuilt, parameters=parameters, trained_by=trained_by, rate_factor=rate_factor)
         if limit is not None and parameters > limit:
             raise TrialStopped(
                 "too_large",
@@ -290,19 +287,13 @@ class _Trial:
         if stopped.kind == "cancelled":
             self._say(TrialCancelled, seconds=self._seconds(), reason=str(stopped))
         else:
-            self._tell_failed(stopped.kind, str(stopped), violation=stopped.violation)
-
-    def _tell_failed(
-        self, kind: str, reason: str, *, details: str | None = None, violation: float | None = None
-    ) -> None:
-        self._say(
-            TrialFailed,
-            kind=kind,
-            reason=reason,
-            details=details,
-            violation=violation,
-            seconds=self._seconds(),
-        )
+            self._say(
+                TrialFailed,
+                kind=stopped.kind,
+                reason=str(stopped),
+                violation=stopped.violation,
+                seconds=self._seconds(),
+            )
 
     def _seconds(self) -> float:
         return time.monotonic() - self._began

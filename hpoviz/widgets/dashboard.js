@@ -137,9 +137,9 @@ class Store {
 
 /** What is filled in, as the kernel takes it. */
 function draftOf(form) {
-  const { data, objective, trials, epochs, workers, backend, seed } = form;
+  const { data, objective, trials, epochs, workers, backend, seed, runpod } = form;
   const weights = form.weights && { parts: { ...form.weights.parts }, metrics: { ...form.weights.metrics } };
-  return { data, objective, trials, epochs, workers, backend, seed, weights, space: Object.fromEntries((form.space ?? []).map((row) => [row.name, row.now])) };
+  return { data, objective, trials, epochs, workers, backend, seed, weights, runpod: Boolean(runpod?.on), space: Object.fromEntries((form.space ?? []).map((row) => [row.name, row.now])) };
 }
 
 /** One view of a store: everything in one element. */
@@ -192,13 +192,14 @@ class DashboardView {
     this.notice = make("div", { class: "hp-notice", role: "alert" });
     this.setup = make("details", { class: "hp-setup" }, make("summary", {}, "Settings"));
     this.tiles = new Tiles();
+    this.moved = make("p", { class: "hp-notice", role: "status" });
     this.slots = make("section", { class: "hp-slots", "aria-label": "what every slot does" });
     this.curves = new Chart({ title: "Learning curves (validation accuracy)", x: "epoch", level: "h3" });
     this.history = new Chart({ title: "Optimisation history (score)", x: "trial", level: "h3" });
     const get = () => this.store;
     this.gallery = new Gallery({ get, ui: this.store.ui, open: (id) => this.openDetails(id), compare: () => this.compare() });
     this.figures = new Figures(this);
-    this.live = make("div", { class: "hp-live" }, this.tiles.element, this.slots,
+    this.live = make("div", { class: "hp-live" }, this.tiles.element, this.moved, this.slots,
       make("section", { class: "hp-charts" }, this.curves.element, this.history.element), this.gallery.element, this.figures.element);
     this.dialog = make("dialog", { class: "hp-dialog", "aria-labelledby": `hp-title-${this.uid}` });
     for (const type of ["pointerdown", "click"]) this.dialog.addEventListener(type, (event) => this.#outside(event));
@@ -240,6 +241,8 @@ class DashboardView {
     }
     if (!head.begun) return;
     this.tiles.show(store);
+    this.moved.hidden = !head.notice;
+    say(this.moved, head.notice);
     this.#showSlots();
     this.#showCharts();
     this.gallery.render();
@@ -299,7 +302,13 @@ class DashboardView {
     this.explained = button;
     this.help.showPopover();
     this.help.focus({ preventScroll: true });
-    const { left, bottom, top } = button.getBoundingClientRect(), { offsetWidth, offsetHeight } = this.help;
+    this.placeHelp();
+  }
+
+  /** Put the explanation beside its button, inside the window: what is in it may come later. */
+  placeHelp() {
+    if (!this.help.matches(":popover-open")) return;
+    const { left, bottom, top } = this.explained.getBoundingClientRect(), { offsetWidth, offsetHeight } = this.help;
     const below = bottom + 6 + offsetHeight <= innerHeight;
     this.help.style.left = `${Math.max(8, Math.min(left - 10, innerWidth - offsetWidth - 8))}px`;
     this.help.style.top = `${Math.max(8, below ? bottom + 6 : Math.min(top - 6 - offsetHeight, innerHeight - offsetHeight - 8))}px`;
@@ -486,7 +495,7 @@ class Tiles {
     const top = head.best_accuracy && trials.get(head.best_accuracy.trial);
     this.#say("accuracy", figure(head.best_accuracy?.value), top ? nameOf(top) : "");
     this.#say("average", figure(head.average), head.average == null ? "" : "of finished trials");
-    this.#say("left", head.running ? head.left ?? "…" : "–", `${head.elapsed} gone`);
+    this.#say("left", head.running ? head.left ?? "…" : "–", [`${head.elapsed} gone`, head.cost].filter(Boolean).join(", "));
   }
 
   /** Say how the score is made: always by the weights that are in force. */
@@ -533,6 +542,7 @@ function detailsOf(view, trial, more) {
   const { store } = view, facts = [
     ["score", figure(trial.score)], ["accuracy", figure(trial.accuracy)], ["loss", more?.params ? figure(more.loss) : "…"], ["health", figure(trial.health, 3)],
     ["best epoch", trial.best_epoch ?? "–"], ["epochs", trial.curve.length], ["weights", count(trial.weights)], ["time", seconds(trial.seconds)], ["from", trial.origin],
+    ...(trial.cost == null ? [] : [["cost", dollars(trial.cost)]]),
     ["seed", more?.params ? more.seed : "…"],
   ];
   const body = make("div", { class: "hp-body", tabindex: "0" });
@@ -607,6 +617,7 @@ function comparisonOf(view, trials) {
     ["state", (trial) => `${GLYPHS[trial.state] ?? "?"} ${trial.state}`], ["score", (trial) => figure(trial.score)], ["accuracy", (trial) => figure(trial.accuracy)],
     ["health", (trial) => figure(trial.health, 3)], ...metrics.map((name) => [words(name), (trial) => figure(trial.metrics[name], 2)]),
     ["weights", (trial) => count(trial.weights)], ["epochs", (trial) => String(trial.curve.length)], ["time", (trial) => seconds(trial.seconds)],
+    ["cost", (trial) => (trial.cost == null ? "–" : dollars(trial.cost))],
     ...names.map((name, at) => [name, (trial) => sayValue(trial.params[at]), (trial) => trial.params[at]]),
   ].map(([name, of, raw]) => [name, trials.map(of), trials.map(raw ?? of)]).filter(([, cells]) => cells.some((cell) => cell !== "" && cell !== "–"));
   const best = view.store.head.best;

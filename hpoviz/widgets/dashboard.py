@@ -33,7 +33,7 @@ LICENCE = ("MIT licence", "https://opensource.org/license/mit")
 NO_WIDGETS = (
     "The dashboard is to be seen in a running notebook: JupyterLab, Notebook 7, Colab, VS Code, or Voila (make app)."
 )
-OF_THEIR_OWN = ("details", "architecture", "library", "figure", "file")  # what has a place of its own on the screen
+OF_THEIR_OWN = ("card", "details", "architecture", "library", "figure", "file")  # what has its own place on the screen
 ONCE_SETTINGS = "The settings of a search that has begun stay as they are. Make another one: hpoviz.Dashboard()."
 
 
@@ -169,6 +169,7 @@ class Dashboard(anywidget.AnyWidget):
             "start": (self._start, True),
             "more": (self._more, True),
             "stop": (self._stop, False),
+            "card": (self._card, False),
             "details": (self._details, False),
             "architecture": (self._architecture, True),
             "library": (self._desk.library, True),
@@ -252,6 +253,11 @@ class Dashboard(anywidget.AnyWidget):
     def _stop(self, message: Mapping[str, Any]) -> None:
         self._running_or_begun()._stop_soon()
 
+    def _card(self, message: Mapping[str, Any]) -> None:
+        """Explain a parameter of the form; with its picture it is too long to be sent with every form."""
+        html = search_form.card(message.get("name"), self._choices, space=self._space())
+        self.send({"kind": "card", "key": json_value(message.get("key")), "html": html})
+
     def _details(self, message: Mapping[str, Any]) -> None:
         optimizer, trial = self._running_or_begun(), self._trial(message)
         self.send({"kind": "details", **trial_details(trial, optimizer._problem.space)})
@@ -281,8 +287,8 @@ class Dashboard(anywidget.AnyWidget):
         """Return what an optimizer was made with."""
         name = optimizer._data_name
         if name is not None and name in Choices("", optimizer.request).kinds():
-            return Choices(name, optimizer.request, self._choices.own)
-        return Choices(optimizer.data, optimizer.request, optimizer.data)
+            return self._choices.changed(name, optimizer.request, self._choices.own)
+        return self._choices.changed(optimizer.data, optimizer.request, optimizer.data)
 
     def _chosen(self, message: Mapping[str, Any]) -> Choices:
         settings = message.get("settings")
@@ -290,7 +296,7 @@ class Dashboard(anywidget.AnyWidget):
             raise ConfigError("The settings have not come as an object.")
         name, request = search_form.request_of(settings, self._choices, space=self._space())
         own = self._choices.own
-        return Choices(own if name == search_form.OWN_DATA and own is not None else name, request, own)
+        return self._choices.changed(own if name == search_form.OWN_DATA and own is not None else name, request, own)
 
     def _space(self) -> Any:
         """The space of the search that is shown, as long as its form is that of its own settings."""

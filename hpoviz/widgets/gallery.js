@@ -23,6 +23,7 @@ function descending(a, b) {
 
 const figure = (value, digits = 4) => (value == null ? "–" : value.toFixed(digits));
 const count = (value) => (value == null ? "–" : value.toLocaleString("en-US"));
+const dollars = (value) => `$${value.toFixed(value >= 0.01 || value <= 0 ? 2 : 1 - Math.floor(Math.log10(value)))}`;
 const seconds = (value) => (value == null ? "–" : value < 100 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
 
 /** Say a parameter as Python does, with three digits of a fraction. */

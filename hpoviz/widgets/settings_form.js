@@ -50,6 +50,13 @@ function mainFields(view, form, draft) {
   const backend = make("select", { "data-fixed": String(form.backend == null) }, ...(form.backend == null ? ["your own"] : form.backends).map((name) => make("option", { value: name, selected: name === draft.backend }, name)));
   backend.addEventListener("change", () => (draft.backend = backend.value));
   shown.push(field("backend", backend));
+  if (form.runpod) {
+    const toggle = make("input", { type: "checkbox", role: "switch", checked: draft.runpod });
+    const tell = () => (backend.dataset.fixed = String(form.backend == null || draft.runpod), backend.disabled = backend.dataset.fixed === "true");
+    toggle.addEventListener("change", () => ((draft.runpod = toggle.checked), tell()));
+    tell();
+    shown.push(field("run on RunPod", make("span", { class: "hp-pair", title: form.runpod.title }, toggle, form.runpod.title)));
+  }
   shown.push(field("seed", numberInput({ value: draft.seed, least: 0, step: 1, empty: "drawn", onvalue: (value) => (draft.seed = value) })));
   return shown;
 }
@@ -111,10 +118,20 @@ function spaceFields(view, form, draft) {
   return element;
 }
 
+/** What there is to know of a parameter: the form's own words at once, and its whole card when the kernel has sent it. */
+function cardOf(view, row) {
+  const { store } = view, box = make("div", { class: "hp-card", "aria-live": "polite" });
+  box.append(make("p", {}, row.help), row.when ? make("p", {}, `Searched only when ${row.when}.`) : "", make("p", {}, `Default: ${row.default}.`));
+  const show = (html) => (box.innerHTML = html); // made by the kernel, which has escaped every value
+  store.cards ??= new Map();
+  const key = `${store.get("form").data} ${row.name}`;
+  if (store.cards.has(key)) show(store.cards.get(key));
+  else store.request("card", { name: row.name }).then(([[{ html }]]) => (store.cards.set(key, html), show(html), view.placeHelp()), (error) => box.append(make("p", { class: "hp-muted" }, error.message)));
+  return box;
+}
+
 function spaceRow(view, row, draft, tell) {
-  const help = view.helpButton(words(row.name), () => [
-    make("p", {}, row.help), row.when ? make("p", {}, `Searched only when ${row.when}.`) : "", make("p", {}, `Default: ${row.default}.`),
-  ]);
+  const help = view.helpButton(words(row.name), () => [cardOf(view, row)]);
   const reset = make("button", { type: "button", "aria-label": `put ${row.name} back`, onclick: () => (set(row.start), build(), control.querySelector("select, input")?.focus()) }, "Reset");
   const control = make("span", { class: "hp-control" });
   const element = make("div", { class: "hp-parameter", "data-parameter": row.name },

@@ -44,26 +44,6 @@ def _chain(error):
         error = error.__cause__ or error.__context__
 
 
-@pytest.fixture(scope="module")
-def service():
-    """The service with two workers that have imported TensorFlow."""
-    with Service() as service:
-        for name in ("one", "two"):
-            service.start_worker(name)
-        service.wait_for_workers(2)
-        yield service
-
-
-@pytest.fixture
-def calm(service):
-    """The service without faults; at the end of a test nothing may run on it."""
-    service.calm_down()
-    service.calls.clear()
-    yield service
-    service.calm_down()
-    service.wait(lambda: not service.running, 30, "the end of all jobs")
-
-
 def backend_of(service, **settings):
     known = {"workers": 2, "api_key": service.key, "base_url": service.base_url, "poll_s": 0.2}
     return RunPodBackend("ep", **known | settings)

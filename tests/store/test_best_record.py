@@ -3,6 +3,8 @@ import dataclasses
 import pytest
 import yaml
 
+import hpoviz
+from hpoviz.errors import ConfigError
 from hpoviz.models.cnn import CnnConfig
 from hpoviz.results import Epoch, TrialResult
 from hpoviz.store.best_record import best_record
@@ -104,3 +106,17 @@ def test_record_is_a_copy():
     record["hyperparameters"]["filters"] = 1
     assert RUN["data"]["name"] == "digits"
     assert TRIAL.params["filters"] == 8
+
+
+def test_the_file_can_be_fed_back():
+    """It says use_flattening too, which is read as the opposite of use_global_pooling."""
+    trial = hpoviz.Optimizer("digits", seed=0)._problem.defaults()
+    params = best_record(TrialResult(trial_id=0, number=0, params=trial, seed=1, score=0.9), RUN)["hyperparameters"]
+    assert params["use_flattening"] is True
+    assert CnnConfig.from_dict(params).to_dict() == trial
+    opt = hpoviz.Optimizer("digits", trials=1, seed=0, search_space=params)
+    opt.compare_with(params)
+    opt.warm_start(params)
+    assert opt._problem.defaults() == trial
+    with pytest.raises(ConfigError, match="are opposites"):
+        opt.compare_with({"use_flattening": True, "use_global_pooling": True})

@@ -1,0 +1,1 @@
+"""Cards that explain hyperparameters, made of their declarations."""
