@@ -4,6 +4,7 @@
 #   make app     the dashboard alone, as an application in the browser
 #   make test    everything that must pass: style, types, tests, notebooks
 #   make check   the same without the slow tests and the notebooks
+#   make docs    the documentation as a website, in build/site
 # PYTHON=python3.12 chooses another Python (3.11 to 3.13).
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
@@ -12,7 +13,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 
-.PHONY: demo lab app test check style notebooks clean
+.PHONY: demo lab app test check style notebooks docs clean
 
 demo: $(VENV)/.installed-core
 	@$(BIN)/python -m hpoviz.demo
@@ -38,8 +39,13 @@ style: $(VENV)/.installed-dev
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python tests/refresh_notebooks.py
 
+# A warning is an error, and so is a reference that leads nowhere.
+docs: $(VENV)/.installed-dev
+	$(BIN)/sphinx-build -q -n -W --keep-going -c docs . build/site
+	@echo "The site: build/site/index.html"
+
 clean:
-	rm -rf $(VENV) hpoviz.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build hpoviz.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "hpoviz needs Python 3.11, 3.12 or 3.13. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }
@@ -55,5 +61,5 @@ $(VENV)/.installed-lab: $(VENV)/.installed-core
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed-core
-	$(BIN)/python -m pip install --quiet --editable '.[dev,lab,runpod]'
+	$(BIN)/python -m pip install --quiet --editable '.[dev,docs,lab,runpod]'
 	@touch $@

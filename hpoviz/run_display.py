@@ -23,15 +23,22 @@ class RunDisplay(RunJobs):
 
     _dashboards: list[Any]  # changed in one step, and iterated over in copies: any thread may do so
 
-    def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any] | None:
-        """Return the dashboard, and a page for where widgets are not shown; None outside of notebooks."""
-        return self._bundle() if in_notebook() and self.request.config.display == DASHBOARD else None
+    def _repr_mimebundle_(self, **_options: Any) -> Any:
+        """Return the dashboard, and a page for where widgets are not shown; None outside of notebooks.
+
+        With it comes what Colab must know to show widgets that are not its own.
+        """
+        return self._shown() if in_notebook() and self.request.config.display == DASHBOARD else None
 
     def _bundle(self) -> dict[str, Any]:
         """Return what a notebook shows, by MIME type."""
+        return dict(self._shown()[0])
+
+    def _shown(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return the dashboard's data and metadata, by MIME type."""
         shown = next(iter(tuple(self._dashboards)), None) or make_dashboard(self)
-        data, _ = shown._repr_mimebundle_()
-        return dict(data)
+        data, metadata = shown._repr_mimebundle_()
+        return data, metadata
 
     def _renew_dashboards(self) -> None:
         """Let every dashboard show settings and state as they are now; one that cannot does not stop the others."""

@@ -40,7 +40,7 @@ class SceneFigure(go.Figure):  # type: ignore[misc]  # plotly is not typed
             self._view.close()
             self._view = None
 
-    def _repr_mimebundle_(self, *args: Any, **options: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, *args: Any, **options: Any) -> Any:
         static: dict[str, Any] = super()._repr_mimebundle_(*args, **options)
         if not in_notebook():
             return static
@@ -51,4 +51,5 @@ class SceneFigure(go.Figure):  # type: ignore[misc]  # plotly is not typed
         else:
             self._view.figure = self.to_json()  # it may have been changed since
         shown = self._view._repr_mimebundle_()
-        return {**static, **(shown[0] if isinstance(shown, tuple) else shown)}
+        data, metadata = shown if isinstance(shown, tuple) else (shown, {})
+        return {**static, **data}, metadata  # which tells Colab where widgets that are not its own come from

@@ -59,8 +59,9 @@ def pack_data(make: Callable[[], DataSplit], stored: StoredFiles | None = None) 
     """
     data = make()
     arrays: dict[str, Any] = {name: np.asarray(getattr(data, name)) for name in ARRAYS}
-    if isinstance(make, KnownData) and sum(array.nbytes for array in arrays.values()) > MOST_INLINE:
-        return {"recipe": make.recipe().to_dict()}
+    large = sum(array.nbytes for array in arrays.values()) > MOST_INLINE
+    if large and isinstance(make, KnownData) and (recipe := make.recipe()).is_right():
+        return {"recipe": recipe.to_dict()}
     content = tempfile.TemporaryFile(dir=None if stored is None else stored.folder)  # noqa: SIM115  # it may be kept
     np.savez_compressed(content, **arrays)
     size = content.tell()

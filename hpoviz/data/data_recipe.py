@@ -81,6 +81,10 @@ class DataRecipe:
             return data.folds(self.folds, self.seed)[self.fold]()
         return data.whole() if self.part == WHOLE else data.split(self.validation_fraction, self.seed)
 
+    def is_right(self) -> bool:
+        """Tell whether the data set of that name is this one, and not one that was loaded with options or by hand."""
+        return bool(load_dataset(self.dataset).sha256 == self.sha256)
+
     def to_dict(self) -> dict[str, Any]:
         """Return it as JSON values."""
         return dataclasses.asdict(self)

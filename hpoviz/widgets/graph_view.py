@@ -234,6 +234,9 @@ class GraphView(ipywidgets.VBox):  # type: ignore[misc]  # ipywidgets is not typ
         if old is not None:
             old.close()
 
-    def _repr_mimebundle_(self, **_options: Any) -> dict[str, Any]:
+    def _repr_mimebundle_(self, **_options: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         widget = {"version_major": 2, "version_minor": 0, "model_id": self.model_id}
-        return {**self._static, WIDGET_MIME: widget}
+        shown = (
+            self._tools._repr_mimebundle_()
+        )  # whose metadata tell Colab where widgets that are not its own come from
+        return {**self._static, WIDGET_MIME: widget}, shown[1] if isinstance(shown, tuple) else {}

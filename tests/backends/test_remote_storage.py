@@ -274,9 +274,11 @@ hpoviz.Optimizer(data, trials=1, seed=0, backend=backend, run_dir={str(tmp_path 
                  search_space={{"filters": 8}}, config=hpoviz.OptimizationConfig(early_stopping_patience=None)).run()
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    calm.wait(lambda: [job for job in calm.running if job.worker])
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    try:
+        calm.wait(lambda: [job for job in calm.running if job.worker])
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     (key,) = storage.keys()
     (record,) = json.loads((tmp_path / "run" / RECORD).read_text())
     assert record["data"] == [key]

@@ -271,10 +271,12 @@ opt = hpoviz.Optimizer("digits", trials=2, seed=0, backend=backend, run_dir={str
 opt.run()
 """
     process = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    calm.wait(lambda: len([job for job in calm.running if job.worker]) == 2)
-    calm.wait(lambda: "EpochEnded" in (tmp_path / "run" / "events.jsonl").read_text())
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    try:
+        calm.wait(lambda: len([job for job in calm.running if job.worker]) == 2)
+        calm.wait(lambda: "EpochEnded" in (tmp_path / "run" / "events.jsonl").read_text())
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
     assert len(calm.running) == 2
     again = hpoviz.open_run(tmp_path / "run", backend=backend_of(calm))
     left = list(calm.running)

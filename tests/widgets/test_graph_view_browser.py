@@ -349,7 +349,7 @@ def test_nothing_went_wrong_in_the_page(notebook, cnn):
 def test_what_is_shown_where_widgets_are_not(notebook, cnn):
     bundle = json.loads(
         notebook.execute(
-            "print(json.dumps({k: v if isinstance(v, str) else '' for k, v in view._repr_mimebundle_().items()}))"
+            "print(json.dumps({k: v if isinstance(v, str) else '' for k, v in view._repr_mimebundle_()[0].items()}))"
         )
     )
     assert bundle["text/html"].startswith("<div")
