@@ -5,6 +5,7 @@
 #   make test    everything that must pass: style, types, tests, notebooks
 #   make check   the same without the slow tests and the notebooks
 #   make docs    the documentation as a website, in build/site
+#   make dist    the package as it is uploaded for a release, in dist, tried by itself
 # PYTHON=python3.12 chooses another Python (3.11 to 3.13).
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
@@ -13,7 +14,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
 
-.PHONY: demo lab app test check style notebooks docs clean
+.PHONY: demo lab app test check style notebooks docs dist clean
 
 demo: $(VENV)/.installed-core
 	@$(BIN)/python -m hpoviz.demo
@@ -44,8 +45,18 @@ docs: $(VENV)/.installed-dev
 	$(BIN)/sphinx-build -q -n -W --keep-going -c docs . build/site
 	@echo "The site: build/site/index.html"
 
+# What is uploaded for a release, tried in an environment that has nothing else.
+dist: $(VENV)/.installed-dev
+	rm -rf dist build/wheel
+	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m twine check --strict dist/*
+	$(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip install --quiet dist/*.whl
+	cd build && wheel/bin/python -P -m hpoviz.demo
+	@echo "Ready: dist/"
+
 clean:
-	rm -rf $(VENV) build hpoviz.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist hpoviz.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "hpoviz needs Python 3.11, 3.12 or 3.13. Install one, or name it: make PYTHON=/path/to/python3.12"; exit 1; }

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 
+import keras
 import pytest
 
 import hpoviz
@@ -302,8 +303,6 @@ def test_the_key_is_nowhere(calm, stripes, tmp_path, caplog):
 
 
 def test_own_code_does_not_travel(calm, stripes, tmp_path):
-    import keras
-
     opt = hpoviz.Optimizer(
         stripes, trials=1, seed=0, backend=backend_of(calm), run_dir=tmp_path / "run",
         callbacks=[keras.callbacks.TerminateOnNaN()],
@@ -412,3 +411,33 @@ def test_where_the_key_is_found(monkeypatch, tmp_path):
 def test_settings_that_cannot_work(settings, said):
     with pytest.raises(ConfigError, match=said):
         RunPodBackend(**{"endpoint_id": "ep", "api_key": "key"} | settings)
+
+
+def _diverges(params, data):
+    model = keras.Sequential(
+        [
+            keras.layers.Input(data.input_shape),
+            keras.layers.Flatten(),
+            keras.layers.Dense(data.num_classes, "softmax"),
+        ]
+    )
+    rate = 1e38  # after one step the outputs are infinite, and the loss is no number
+    model.compile(keras.optimizers.SGD(rate), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def test_numbers_that_are_none(calm, tmp_path):
+    """A loss that is NaN is no JSON: it ends as a reason here as it does in a worker on this machine."""
+    space = {"units": [1], "epochs": 2}
+    here, there = (
+        hpoviz.Optimizer(
+            "digits", trials=1, seed=0, build_model=_diverges, search_space=space, backend=backend,
+            run_dir=tmp_path / name,
+        )
+        for name, backend in (("here", "inline"), ("there", backend_of(calm, workers=1)))
+    )  # fmt: skip
+    for opt in (here, there):
+        opt.run()
+    assert there.results[["state", "reason"]].values.tolist() == here.results[["state", "reason"]].values.tolist()
+    assert there.results["state"].tolist() == ["failed"]
+    assert "NaN" not in (tmp_path / "there" / "events.jsonl").read_text()
