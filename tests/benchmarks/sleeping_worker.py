@@ -15,7 +15,6 @@ from hpoviz.events import Event, TrialFinished
 from hpoviz.training import trial
 from hpoviz.trial_spec import TrialSpec
 
-SECONDS = json.loads(os.environ["SLEEPING_SECONDS"])
 MODEL = b"a file in the place of a model"
 
 
@@ -23,12 +22,13 @@ def sleep_through(
     spec: TrialSpec, data: Any, emit: Callable[[Event], None], should_stop: Callable[[], bool], folder: Path, code: Any
 ) -> None:
     """Sleep for as long as this trial is to take, and end it."""
-    time.sleep(SECONDS[spec.trial])
+    seconds = json.loads(os.environ["SLEEPING_SECONDS"])[spec.trial]
+    time.sleep(seconds)
     (folder / "model.keras").write_bytes(MODEL)
     score = ((spec.trial * 37) % 101) / 101
     emit(
         TrialFinished(
-            run=spec.run, trial=spec.trial, attempt=spec.attempt, seconds=SECONDS[spec.trial], score=score,
+            run=spec.run, trial=spec.trial, attempt=spec.attempt, seconds=seconds, score=score,
             accuracy=score, loss=1.0, best_epoch=1, epochs=1, model_sha256=hashlib.sha256(MODEL).hexdigest(),
         )
     )  # fmt: skip
