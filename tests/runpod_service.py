@@ -28,6 +28,7 @@ from urllib.parse import urlsplit
 
 ENDED = ("COMPLETED", "FAILED", "CANCELLED", "TIMED_OUT")
 HOLD_S = 2.0  # so long a worker's question is held open
+STOPS, STOP_AGAIN_S = 10, 0.5  # how often, and after what time again, a worker is told to stop a job
 WORKER_SIDE = ("job-take", "job-take-batch", "job-stop", "job-done", "job-stream", "ping")
 ROOT = Path(__file__).parents[1]
 
@@ -71,7 +72,7 @@ class Service:
         self.tamper: Callable[[Any], Any] = lambda message: message  # what becomes of a worker's message on its way
         self._changed = threading.Condition(threading.RLock())
         self._queue: deque[str] = deque()
-        self._stops: dict[str, list[str]] = {}
+        self._stops: dict[str, dict[str, list[float]]] = {}  # by worker and job: when it is told next, how often yet
         self._seen: dict[str, float] = {}
         self._faults: list[list[Any]] = []
         self._open = True
@@ -179,7 +180,7 @@ class Service:
         with self._changed:
             job.status, job.error, job.ended = status, error, time.monotonic()
             if job.worker:
-                self._stops.setdefault(job.worker, []).append(job.id)
+                self._stops.setdefault(job.worker, {})[job.id] = [time.monotonic(), STOPS]
             self._changed.notify_all()
 
     @property
@@ -297,14 +298,27 @@ class Service:
             return 200, {"id": job.id, "input": job.input}
 
     def _job_stop(self, worker: str, body: Any) -> tuple[int, Any]:
+        """Name the jobs to stop, again and again: the SDK passes over one that it has taken and not yet begun."""
+        give_up = time.monotonic() + HOLD_S
         with self._changed:
-            self._changed.wait_for(lambda: self._stops.get(worker) or not self._open, HOLD_S)
-            ids = self._stops.pop(worker, [])
+            while not (ids := self._due(worker)) and self._open and time.monotonic() < give_up:
+                self._changed.wait(STOP_AGAIN_S / 2)
             return (200, {"jobsToStop": ids}) if ids else (204, None)
+
+    def _due(self, worker: str) -> list[str]:
+        """Return the jobs of which a worker is to be told now; under the lock."""
+        now, stops = time.monotonic(), self._stops.get(worker, {})
+        ids = [job for job, (when, _) in stops.items() if when <= now]
+        for job in ids:
+            stops[job] = [now + STOP_AGAIN_S, stops[job][1] - 1]
+            if stops[job][1] <= 0:
+                del stops[job]
+        return ids
 
     def _job_done(self, worker: str, job_id: str, body: Any) -> tuple[int, Any]:
         with self._changed:
             job = self.jobs.get(job_id)
+            self._stops.get(worker, {}).pop(job_id, None)
             if job and job.status not in ENDED and job.worker == worker:
                 error = body.get("error")
                 job.status, job.ended = "COMPLETED" if error is None else "FAILED", time.monotonic()
