@@ -45,7 +45,7 @@ class BackendChoice:
         return self.backend if isinstance(self.backend, str) else "local" if self.on_runpod else None
 
     def switch(self) -> dict[str, Any] | None:
-        """Return what the switch says; None where RunPod is not set up, or the user has another backend of his own."""
+        """Return what the switch says; None where RunPod is not set up, or the user has brought another backend."""
         if self.known is None and (self.name is None or not RunPodBackend.is_configured()):
             return None
         title = f"RunPod endpoint {os.environ[ENDPOINT_VARIABLE]}" if self.known is None else self.known.describe()

@@ -4,6 +4,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -216,3 +217,24 @@ def test_ctrl_c_ends_a_job_cleanly_and_the_next_one_runs(run_dir):
     assert "± standard deviation (stopped)" in printed
     assert "fold 1 of 2: cancelled" in printed
     assert printed.rstrip().splitlines()[-2].endswith("mean ± standard deviation")
+
+
+def test_stop_from_another_thread_ends_a_job(opt):
+    """As the dashboard's Stop does; the job has no model, and the next one runs."""
+
+    def stop_once_it_trains():
+        give_up = time.monotonic() + 90
+        while "final_training-1" not in (events := (opt.run_dir / "events.jsonl").read_text()) or (
+            '"EpochEnded"' not in events.split("final_training-1", 1)[1]
+        ):
+            assert time.monotonic() < give_up
+            time.sleep(0.1)
+        opt.stop()
+
+    stopper = threading.Thread(target=stop_once_it_trains)
+    stopper.start()
+    with pytest.raises(StoreError, match="gave no model: cancelled"):
+        opt.train_final(epochs=5000)
+    stopper.join(10)
+    assert not stopper.is_alive()
+    assert opt.train_final(epochs=1).params["epochs"] == 1
