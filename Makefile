@@ -4,17 +4,22 @@
 #   make app     the dashboard alone, as an application in the browser
 #   make test    everything that must pass: style, types, tests, notebooks
 #   make check   the same without the slow tests and the notebooks
+#   make compat-lowest, compat-newest, compat-colab
+#                the quick tests with the lowest versions of everything, with the newest, and with those of Google Colab
 #   make docs    the documentation as a website, in build/site
 #   make dist    the package as it is uploaded for a release, in dist, tried by itself
-# PYTHON=python3.12 chooses another Python (3.11 to 3.13).
+# PYTHON=python3.12 chooses another Python (3.11 to 3.13); compat-… want the ones named below.
 
 PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,$(shell \
 	$(name) -c 'import sys; exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $(name))))
 VENV := .venv
 BIN := $(VENV)/bin
 PYTEST_FLAGS ?=
+LOWEST_PYTHON ?= python3.11
+COLAB_PYTHON ?= python3.12
+NEWEST_PYTHON ?= python3.13
 
-.PHONY: demo lab app test check style notebooks docs dist clean
+.PHONY: demo lab app test check style notebooks compat-lowest compat-colab compat-newest docs dist clean
 
 demo: $(VENV)/.installed-core
 	@$(BIN)/python -m hpoviz.demo
@@ -39,6 +44,15 @@ style: $(VENV)/.installed-dev
 # Run the notebooks anew and keep their outputs.
 notebooks: $(VENV)/.installed-dev
 	$(BIN)/python tests/refresh_notebooks.py
+
+compat-lowest:
+	$(LOWEST_PYTHON) tests/compat/environment.py lowest $(PYTEST_FLAGS)
+
+compat-colab:
+	$(COLAB_PYTHON) tests/compat/environment.py colab $(PYTEST_FLAGS)
+
+compat-newest:
+	$(NEWEST_PYTHON) tests/compat/environment.py newest $(PYTEST_FLAGS)
 
 # A warning is an error, and so is a reference that leads nowhere.
 docs: $(VENV)/.installed-dev

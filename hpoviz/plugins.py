@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
+import os
+import sys
 from typing import Any
 
 from hpoviz.errors import BackendUnavailable, ConfigError, DatasetError, HpovizError, nearest
@@ -18,7 +21,7 @@ _KINDS: dict[str, tuple[str, type[HpovizError]]] = {
 
 def plugin_names(group: str) -> list[str]:
     """Return the sorted names of a group's plug-ins, installed packages' included."""
-    return sorted(importlib.metadata.entry_points(group=group).names)
+    return sorted(_installed()[group].names)
 
 
 def load_plugin(group: str, name: Any) -> Any:
@@ -42,10 +45,28 @@ def load_plugin(group: str, name: Any) -> Any:
         )
     if not isinstance(name, str) or name not in known:
         raise error_type(f"Unknown {kind} {name!r}.{nearest(name, known)} Known: {', '.join(known)}.")
-    (entry,) = list(importlib.metadata.entry_points(group=group, name=name))[:1]
+    (entry,) = list(_installed()[group].select(name=name))[:1]
     try:
         return entry.load()
     except Exception as error:
         raise error_type(
             f"The {kind} {name!r} ({entry.value}) cannot be loaded: {error}. Reinstall its package."
         ) from error
+
+
+def _installed() -> dict[str, importlib.metadata.EntryPoints]:
+    """Return the entry points by group; they are read anew once a package was installed or removed."""
+    return _read(tuple((folder, _changed(folder)) for folder in sys.path))
+
+
+@functools.lru_cache(maxsize=1)
+def _read(_state: tuple[tuple[str, int], ...]) -> dict[str, importlib.metadata.EntryPoints]:
+    every = importlib.metadata.entry_points()
+    return {group: every.select(group=group) for group in _KINDS}
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder or ".").st_mtime_ns
+    except OSError:  # sys.path may name what is not there
+        return 0

@@ -191,8 +191,9 @@ class Trial:
 
         Empty where the model was trained by ``Model.fit``; ``trial.result.trained_by`` says why.
         """
-        rows = {epoch.epoch: dict(epoch.gradient_norms or {}) for epoch in self.result.history}
-        return pd.DataFrame.from_dict(rows, orient="index").rename_axis("epoch")
+        history = self.result.history
+        epochs = pd.Index([epoch.epoch for epoch in history], name="epoch")
+        return pd.DataFrame([dict(epoch.gradient_norms or {}) for epoch in history], index=epochs)
 
     @property
     def model_path(self) -> Path:

@@ -52,6 +52,16 @@ def test_every_built_in_backend_loads(name):
     assert issubclass(load_plugin("hpoviz.backends", name), Backend)
 
 
+def test_what_is_installed_while_the_kernel_runs_is_found(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    before = plugin_names("hpoviz.datasets")
+    info = tmp_path / "late-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: late\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[hpoviz.datasets]\nlate = late:load\n")
+    assert plugin_names("hpoviz.datasets") == sorted([*before, "late"])
+
+
 def test_every_built_in_data_set_and_architecture_loads():
     assert load_plugin("hpoviz.architectures", "cnn") is CnnConfig
     assert load_plugin("hpoviz.datasets", "digits").name == "digits"

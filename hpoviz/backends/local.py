@@ -20,6 +20,7 @@ from typing import IO
 import psutil
 
 from hpoviz.backends.backend import Backend, RunContext
+from hpoviz.backends.gpu import has_gpu, warn_if_taken
 from hpoviz.backends.local_worker import MEMORY_EXIT
 from hpoviz.backends.preloader import Preloader, WorkerProcess, shared_preloader
 from hpoviz.errors import BackendProtocol, BackendUnavailable, ConfigError
@@ -46,11 +47,6 @@ def available_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def has_gpu() -> bool:
-    """Tell whether workers will find an NVIDIA GPU."""
-    return os.environ.get("CUDA_VISIBLE_DEVICES") not in ("", "-1") and Path("/dev/nvidia0").exists()
 
 
 def default_workers() -> int:
@@ -150,6 +146,7 @@ class LocalBackend(Backend):
                 "The path of this Python is unknown, so no worker can start. Use backend='inline'."
             )
         self._context = context
+        warn_if_taken()
         for name, make in context.data.items():
             folder = context.folder / "data" / name
             folder.mkdir(parents=True, exist_ok=True)

@@ -93,11 +93,11 @@ class Probe:
         self._traced = True
         sample = tree.map_structure(
             lambda array: tf.TensorSpec(
-                [None, *array.shape[1:]], tf.string if array.dtype.kind in "OUS" else tf.as_dtype(array.dtype)
+                [self._fixed, *array.shape[1:]], tf.string if array.dtype.kind in "OUS" else tf.as_dtype(array.dtype)
             ),
             x,
         )
-        signal = tf.TensorSpec([None, self._width], tf.float32)
+        signal = tf.TensorSpec([self._fixed, self._width], tf.float32)
         self._pass = tf.function(self._run, input_signature=[sample, signal], autograph=False)
         self._step = self._fixed or int(np.clip(MOST_NUMBERS // max(numbers_a_sample(self.graph), 1), 1, BATCH))
 

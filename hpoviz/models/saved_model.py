@@ -45,7 +45,7 @@ def load_model(path: Path, *, compiled: bool = False) -> keras.Model:
                 end_mask(layer)
         if compiled:
             with zipfile.ZipFile(path) as file:
-                saved_as = json.loads(file.read("config.json"))["compile_config"]
+                saved_as = json.loads(file.read("config.json")).get("compile_config")
             if saved_as:
                 model.compile_from_config(saved_as)
     except Exception as error:

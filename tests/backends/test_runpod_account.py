@@ -427,7 +427,8 @@ def test_check_of_a_worker(calm, account):
     assert [list(message) for message in job.output] == [["boot", "n", "about"]]
 
 
-HERE = {name: version(name) for name in runpod_about.PACKAGES} | {"python": "3.11.9"}
+OLDEST = ".".join(map(str, runpod_check.OLDEST_SDK))
+HERE = {name: version(name) for name in runpod_about.PACKAGES} | {"python": "3.11.9", "runpod": OLDEST}
 
 
 @pytest.mark.parametrize(
@@ -466,6 +467,7 @@ def test_a_trial_is_no_question():
 DOCKERFILE = (Path(__file__).parents[2] / "docs" / "runpod.Dockerfile").read_text()
 
 
+@pytest.mark.own_versions
 def test_the_image_has_the_versions_that_are_here():
     pins = dict(re.findall(r"^ARG (\w+)=(\S+)$", DOCKERFILE, re.MULTILINE))
     assert pins == {
