@@ -115,20 +115,21 @@ def _advice_on_edges(best: TrialResult, space: SearchSpace) -> list[str]:
             continue
         if name == "epochs" or not item.active(best.params):
             continue
-        end = _edge(value, domain)
+        own = item.valid is None or item.valid == item.search  # the user's: nobody has said how far one may go
+        end = _edge(value, domain, (0.0, math.inf) if own or item.valid is None else item.valid)
         if end is not None:
             advice.append(f"{name} {end}, as its best value {value_text(value)} is near the end of its range")
     return advice
 
 
-def _edge(value: float, domain: Domain) -> str | None:
-    """Say beyond which end of its range a value asks to look; a range that begins at 0 has no lower edge."""
+def _edge(value: float, domain: Domain, valid: tuple[float, float]) -> str | None:
+    """Say beyond which end of its range a value asks to look, if there is more to allow; at 0 there is not."""
     low, high, at = domain.low, domain.high, value
     if domain.log:
         low, high, at = math.log(low), math.log(high), math.log(value)
-    if at >= high - EDGE * (high - low):
+    if at >= high - EDGE * (high - low) and domain.high < valid[1]:
         return f"above {domain.high:g}"
-    if at <= low + EDGE * (high - low) and domain.low > 0:
+    if at <= low + EDGE * (high - low) and domain.low > max(0.0, valid[0]):
         return f"below {domain.low:g}"
     return None
 

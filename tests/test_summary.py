@@ -3,8 +3,9 @@ import dataclasses
 import pytest
 
 from hpoviz.models.cnn import CnnConfig
+from hpoviz.models.lstm import LstmConfig
 from hpoviz.results import Epoch, TrialResult
-from hpoviz.search.space import CustomSpace, SearchSpace
+from hpoviz.search.space import CustomSpace, SearchSpace, own_parameters
 from hpoviz.summary import summarize
 
 PARAMETERS = CnnConfig.parameters()
@@ -194,6 +195,26 @@ def test_parameter_without_effect_is_no_edge():
 
 def test_value_at_the_lower_end_of_its_range():
     assert "learning_rate below 0.0001" in advice(trial(learning_rate=0.00011))
+
+
+def test_no_value_is_advised_that_is_refused():
+    """A network has one LSTM layer at least: there is nothing below."""
+    for family in (CnnConfig, LstmConfig):
+        space = SearchSpace(family.parameters())
+        for name, domain in space.domains.items():
+            item = space.parameters[name]
+            if domain.choices is not None or name == "epochs" or not item.active(family().to_dict()):
+                continue
+            lowest, highest = item.valid
+            for value, wanted in ((domain.low, domain.low > max(0, lowest)), (domain.high, domain.high < highest)):
+                said = advice(dataclasses.replace(trial(), params=family(**{name: value}).to_dict()), space=space)
+                assert (f"{name} {'below' if value == domain.low else 'above'}" in said) == wanted, said
+
+
+def test_the_ranges_of_the_users_own_parameters_can_be_left():
+    space = SearchSpace(own_parameters({"units": (8, 64)}, {}))
+    best = dataclasses.replace(trial(), params={"units": 64})
+    assert "units above 64" in advice(best, space=space)
 
 
 def test_many_failures():

@@ -16,6 +16,7 @@ from hpoviz.health.observation import Observation, Snapshot
 from hpoviz.health.probe import Look, Probe
 from hpoviz.health.samples import Samples
 from hpoviz.instrument import are_shares, record
+from hpoviz.models.user_model import takes_logits
 
 __all__ = ["observe"]
 
@@ -71,7 +72,7 @@ def observe(
         largest_input=look.largest_input,
         first_layer=probe.first_layer,
         sums_to_one=named.shares,
-        takes_logits=_takes_logits(probe.model),
+        takes_logits=takes_logits(probe.model),
         penalty=_penalty(probe.model),
         history=history,
     )
@@ -87,23 +88,15 @@ class _Named:
 
     @classmethod
     def of(cls, probe: Probe, outputs: np.ndarray) -> _Named:
-        shares, takes_logits = are_shares(outputs, probe.tolerance), _takes_logits(probe.model)
-        if takes_logits is not None and outputs.shape[1] == 1 and np.ptp(outputs) == 0:
-            shares = not takes_logits  # a number that is always the same does not tell which it is
-        return cls(probe, 0.5 if shares and not takes_logits else 0.0, shares)
+        shares, logits = are_shares(outputs, probe.tolerance), takes_logits(probe.model)
+        if logits is not None and outputs.shape[1] == 1 and np.ptp(outputs) == 0:
+            shares = not logits  # a number that is always the same does not tell which it is
+        return cls(probe, 0.5 if shares and not logits else 0.0, shares)
 
     def classes(self, outputs: np.ndarray) -> np.ndarray:
         if outputs.shape[1] == 1:
             return (outputs[:, 0] > self.edge).astype(np.int64)
         return np.asarray(np.nan_to_num(outputs, nan=-np.inf).argmax(1))
-
-
-def _takes_logits(model: keras.Model) -> bool | None:
-    """Return whether the loss that a model was compiled with takes logits; None where that is not known."""
-    loss = getattr(model, "loss", None)
-    if loss in ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"):
-        return False
-    return getattr(loss, "from_logits", None)
 
 
 def _agreement(named: _Named, x: Any, predicted: np.ndarray, seed: int) -> float | None:

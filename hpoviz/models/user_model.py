@@ -176,6 +176,14 @@ def check_user_model(
     _check_saving(model, built, raw, x, info)
 
 
+def takes_logits(model: keras.Model) -> bool | None:
+    """Return whether the loss that a model was compiled with takes logits; None where that is not known."""
+    loss = getattr(model, "loss", None)
+    if loss in ("sparse_categorical_crossentropy", "categorical_crossentropy", "binary_crossentropy"):
+        return False
+    return getattr(loss, "from_logits", None)
+
+
 def model_inputs(samples: np.ndarray, info: DataInfo) -> np.ndarray:
     """Return raw samples as a user's model takes them: texts as token numbers."""
     return to_tokens(samples.tolist(), info.vocabulary, info.input_shape[0]) if info.kind == "text" else samples
@@ -193,6 +201,12 @@ def _check_output(built: keras.Model, x: np.ndarray, y: np.ndarray, info: DataIn
         raise ConfigError(
             f"The model of build_model must give one value a class, shape ({len(x)}, {info.num_classes}) for {len(x)} "
             f"samples. It gives {outputs.shape}. End it in Dense(data.num_classes, activation='softmax')."
+        )
+    if takes_logits(built) is False and (outputs.min() < 0 or outputs.max() > 1):
+        raise ConfigError(
+            f"The model of build_model gives numbers from {outputs.min():.3g} to {outputs.max():.3g}, and its loss "
+            "takes them for probabilities, so it cannot learn. End it in Dense(data.num_classes, activation='softmax'),"
+            " or compile it with SparseCategoricalCrossentropy(from_logits=True)."
         )
     try:
         figures = built.evaluate(x, y, verbose=0, return_dict=True)

@@ -133,6 +133,7 @@ def _part(split: DataSplit) -> DataSplit:
 
 
 def _job(problem: SearchProblem, chosen: Sequence[dict[str, Any]], part: DataSplit, seed: int) -> Job:
+    request = problem.request
     specs = [
         TrialSpec(
             run="calibration",
@@ -142,6 +143,9 @@ def _job(problem: SearchProblem, chosen: Sequence[dict[str, Any]], part: DataSpl
             params={**params, "epochs": EPOCHS},
             data="part",
             max_trial_minutes=MOST_MINUTES,
+            health_every=request.config.health_monitoring_frequency,
+            record_layers=request.config.record_layers,
+            scoring=dataclasses.asdict(request.scoring),
         )
         for index, params in enumerate(chosen)
     ]

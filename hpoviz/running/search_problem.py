@@ -12,6 +12,7 @@ from hpoviz.config import OptimizationRequest
 from hpoviz.data.data_recipe import search_maker
 from hpoviz.data.data_split import DataSplit
 from hpoviz.data.dataset import Dataset
+from hpoviz.data.recorded_data import RecordedData
 from hpoviz.data.validation_samples import ValidationSamples
 from hpoviz.errors import ConfigError, HpovizError, nearest
 from hpoviz.health.metric import LEAST_EPOCHS, LEAST_OF_CLASS, LEAST_ROWS
@@ -37,6 +38,7 @@ class SearchProblem:
     request : OptimizationRequest
         A `Missing` in the place of a function is enough to look at a run.
     data : Dataset
+        `RecordedData` is enough to look at a run.
     seed : int
         Of the split.
     architecture : str, optional
@@ -68,7 +70,7 @@ class SearchProblem:
         *,
         takes_code: bool = True,
     ) -> None:
-        self._request, self._data, self._seed, self._takes_code = request, data, seed, takes_code
+        self.request, self._data, self._seed, self._takes_code = request, data, seed, takes_code
         self.split = data.split(request.validation_fraction, seed)
         self.family: ModelFamily
         if request.build_model is None:
@@ -84,16 +86,16 @@ class SearchProblem:
     def validation_samples(self) -> ValidationSamples:
         """The samples that trials are compared on, in the order of the split, as they came."""
         data = self._data
-        _, rows = data.split_rows(self._request.validation_fraction, self._seed)
+        _, rows = data.split_rows(self.request.validation_fraction, self._seed)
         return ValidationSamples(x=data.x, y=data.y, rows=rows, class_names=data.class_names)
 
     def data_maker(self) -> Callable[[], DataSplit]:
         """Return what gives the split, and of a data set by name also says how another machine makes it."""
-        return search_maker(self._data, self.split, self._request.validation_fraction, self._seed)
+        return search_maker(self._data, self.split, self.request.validation_fraction, self._seed)
 
     def describe_architecture(self) -> str:
         """Name the model family, or the user's own function."""
-        function = self._request.build_model
+        function = self.request.build_model
         if function is None:
             return self.architecture
         name = function.was if isinstance(function, Missing) else getattr(function, "__qualname__", repr(function))
@@ -101,7 +103,7 @@ class SearchProblem:
 
     def defaults(self) -> dict[str, Any] | None:
         """Return what the space has nearest to the defaults; None where nobody has declared any."""
-        declared = self._request.build_model is None and isinstance(self.space, SearchSpace)
+        declared = self.request.build_model is None and isinstance(self.space, SearchSpace)
         return self.space.near({})[1] if declared else None
 
     def completed(self, params: Any) -> dict[str, Any]:
@@ -124,7 +126,7 @@ class SearchProblem:
         return complete
 
     def _make_space(self) -> SearchSpace | CustomSpace:
-        request, declared = self._request, self.family.parameters()
+        request, declared = self.request, self.family.parameters()
         wish, epochs, own_model = request.search_space, request.epochs, request.build_model is not None
         if callable(wish):
             if epochs is not None:
@@ -154,8 +156,8 @@ class SearchProblem:
 
     def _check_objective(self) -> None:
         """Raise ConfigError where the health that is asked for could not be known of any trial."""
-        request, problems = self._request, []
-        if request.objective == "accuracy" and request.select == BEST:
+        request, problems = self.request, []
+        if (request.objective == "accuracy" and request.select == BEST) or isinstance(self._data, RecordedData):
             return
         rows, largest = len(self.split.y_val), sorted(np.bincount(self.split.y_val))[-2:]
         if rows < LEAST_ROWS:
@@ -181,7 +183,7 @@ class SearchProblem:
 
     def _pack_code(self, data: Dataset) -> bytes | None:
         """Pack the user's model and callbacks for the workers, once it is sure that the model can be used."""
-        request = self._request
+        request = self.request
         if isinstance(request.build_model, Missing):
             return None
         if request.callbacks:
@@ -191,7 +193,8 @@ class SearchProblem:
             if wrong:
                 raise ConfigError(f"callbacks must be objects of keras.callbacks.Callback. Got {wrong[0]!r}.")
         code = pack_user_code(request.build_model, request.callbacks)
-        if request.build_model is not None and not isinstance(request.search_space, Missing):
+        can_try = not isinstance(request.search_space, Missing) and not isinstance(data, RecordedData)
+        if request.build_model is not None and can_try:
             params = try_space(self.space)
             model = UserModelFamily(request.build_model).from_dict(params)
             check_user_model(model, params, data.x, data.y, self.split.info)

@@ -467,6 +467,17 @@ def test_a_model_with_an_output_a_pixel_is_refused(stripes):
         check(build_model, stripes)
 
 
+def test_logits_for_a_loss_that_takes_probabilities_are_refused(stripes):
+    def model_with(loss):
+        model = keras.Sequential([layers.Input((8, 8, 1)), layers.Flatten(), layers.Dense(2)])
+        model.set_weights([np.ones((64, 2)), np.array([-1e6, 0])])
+        return compiled(model, loss)
+
+    with pytest.raises(ConfigError, match=r"gives numbers from -1e\+06 to .* compile it with .*from_logits=True"):
+        check(lambda params, data: model_with("sparse_categorical_crossentropy"), stripes)
+    check(lambda params, data: model_with(keras.losses.SparseCategoricalCrossentropy(from_logits=True)), stripes)
+
+
 def test_a_loss_for_one_hot_labels_is_refused(stripes):
     message = r"cannot be evaluated with labels 0 to 1: .* loss=\"sparse_categorical_crossentropy\""
     with pytest.raises(ConfigError, match=message):
