@@ -114,4 +114,5 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_HOMES])
+    kept = [name for name in globals() if name.startswith("__")]
+    return sorted({*kept, *__all__})

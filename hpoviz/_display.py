@@ -18,12 +18,15 @@ from typing import Any, Protocol
 from hpoviz import _html
 from hpoviz.config import DASHBOARD, HTML, NONE
 from hpoviz.progress import ProgressView, TrialTable, notice_text, progress_lines, table_lines, trial_line
+from hpoviz.results import CANCELLED
 from hpoviz.store.run_state import RunState
 
 __all__ = ["ProgressPump", "Watcher", "in_notebook", "make_dashboard"]
 
 LIVE_INTERVAL_S = 0.25
 NOTEBOOK_INTERVAL_S = 0.5
+
+Bundle = tuple[dict[str, Any], dict[str, Any]]  # what is shown, and its metadata, both by MIME type
 
 
 class Screen(Protocol):
@@ -71,7 +74,7 @@ class ProgressPump:
     display : {"dashboard", "html", "text", "none"}
         As in `hpoviz.OptimizationConfig`.
     bundle : callable, optional
-        Returns what a notebook shows as the dashboard, by MIME type; None where there is no dashboard.
+        Returns what a notebook shows as the dashboard, and its metadata, by MIME type; None where there is none.
     watchers : callable
         Returns who else wants to hear of the run now.
     """
@@ -84,7 +87,7 @@ class ProgressPump:
         told: int = 0,
         *,
         display: str = HTML,
-        bundle: Callable[[], dict[str, Any]] | None = None,
+        bundle: Callable[[], Bundle] | None = None,
         watchers: Callable[[], Iterable[Watcher]] = tuple,
     ) -> None:
         self._reading, self._running, self._watchers = reading, running, watchers
@@ -128,11 +131,11 @@ class ProgressPump:
                 traceback.print_exc()
 
 
-def _make_screen(title: str, told: int, display: str, bundle: Callable[[], dict[str, Any]] | None) -> Screen:
+def _make_screen(title: str, told: int, display: str, bundle: Callable[[], Bundle] | None) -> Screen:
     if display == NONE:
         return _Nowhere()
     if in_notebook() and display == DASHBOARD and bundle is not None:
-        return _Widgets(title, bundle())
+        return _Widgets(title, *bundle())
     if in_notebook() and display in (DASHBOARD, HTML):
         return _Notebook(title)
     if sys.stdout.isatty():
@@ -181,8 +184,9 @@ class _LogFile:
             print(f"  {notice}", flush=True)
         for trial in state.numbered[self._told :]:
             self._told += 1
+            counted = sum(told.state != CANCELLED for told in state.numbered[: self._told])
             best = ProgressView.of(state).best
-            print(f"[{self._told}/{state.wanted}] {trial_line(trial)}{best and f' · {best}'}", flush=True)
+            print(f"[{counted}/{state.wanted}] {trial_line(trial)}{best and f' · {best}'}", flush=True)
         for index, slot in state.slots.items():
             what = slot.phase.partition(" ")[0]
             if what in ("starting", "uploading") and (index, what) not in self._said:
@@ -224,18 +228,19 @@ class _Widgets:
 
     interval_s = LIVE_INTERVAL_S
 
-    def __init__(self, title: str, bundle: dict[str, Any]) -> None:
+    def __init__(self, title: str, data: dict[str, Any], metadata: dict[str, Any]) -> None:
         from IPython.display import display
 
-        self._title, self._bundle = title, bundle
-        self._handle = display(bundle, raw=True, display_id=True)
+        self._title, self._data, self._metadata = title, data, metadata
+        self._handle = display(data, metadata=metadata, raw=True, display_id=True)
 
     def update(self, state: RunState) -> None:
         """Leave it to the dashboard."""
 
     def finish(self, state: RunState) -> None:
         page = _html.progress(self._title, ProgressView.of(state), TrialTable.of(state))
-        self._handle.update({**self._bundle, "text/html": page, "text/plain": state.finished_reason or ""}, raw=True)
+        ended = {**self._data, "text/html": page, "text/plain": state.finished_reason or ""}
+        self._handle.update(ended, metadata=self._metadata, raw=True)
 
 
 class _Nowhere:

@@ -8,7 +8,8 @@ from typing import Any
 
 from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
-from hpoviz.errors import ConfigError, DatasetError
+from hpoviz.data.recorded_data import RecordedData
+from hpoviz.errors import DatasetError
 from hpoviz.optimizer import Optimizer
 from hpoviz.plugins import plugin_names
 from hpoviz.run_record import request_from_record
@@ -39,7 +40,8 @@ def open_run(
     path : str or Path
         The run's folder.
     data : Dataset, optional
-        The run's data; not needed where they have a name that `load_dataset` knows.
+        The run's data, to go on or to look at the test set; not needed where they have a name that `load_dataset`
+        knows. Without them results, figures, models and the report can be looked at all the same.
     build_model, search_space, callbacks, backend, sampler, pruner : optional
         To be passed again before the run can go on, where they were functions or objects, which no file can hold; to
         look at the run they are not needed.
@@ -47,11 +49,9 @@ def open_run(
     Raises
     ------
     StoreError
-        No run there, damaged, or written by a newer hpoviz.
+        No run there, damaged, or written by a newer hpoviz. A folder of runs is no run: the message lists them.
     DatasetError
         Other data than those of the run.
-    ConfigError
-        The data must be passed again.
 
     Examples
     --------
@@ -75,13 +75,21 @@ def open_run(
 
 
 def _data(data: Dataset | None, known: Mapping[str, Any]) -> Dataset:
+    """Return the data of the run: as passed, or by their name, or else what stands for them."""
+    name, given = known["name"], data is not None
+    refusal = (
+        f"The data {name!r} of this run must be passed again: open_run(…, data=…). Results, figures and models can be "
+        "looked at without them."
+    )
     if data is None:
-        if known["name"] not in plugin_names("hpoviz.datasets"):
-            raise ConfigError(f"The data {known['name']!r} of this run must be passed again: open_run(…, data=…).")
-        data = load_dataset(known["name"])
-    if data.sha256 != known["sha256"]:
-        raise DatasetError(
-            f"The run was made with other data named {known['name']!r}: the hash of the samples differs. Pass the same "
-            "samples in the same order, with the same test set."
-        )
-    return data
+        if name not in plugin_names("hpoviz.datasets"):
+            return RecordedData.of(known, refusal)
+        data = load_dataset(name)
+    if data.sha256 == known["sha256"]:
+        return data
+    if not given:
+        return RecordedData.of(known, f"{refusal} The data set of that name is another one: its hash differs.")
+    raise DatasetError(
+        f"The run was made with other data named {name!r}: the hash of the samples differs. Pass the same "
+        "samples in the same order, with the same test set."
+    )

@@ -15,6 +15,7 @@ from hpoviz.backends.backend import Backend
 from hpoviz.config import DASHBOARD, NONE, OptimizationRequest, check_count
 from hpoviz.data.catalog import load_dataset
 from hpoviz.data.dataset import Dataset
+from hpoviz.data.recorded_data import RecordedData
 from hpoviz.errors import ConfigError
 from hpoviz.events import TrialPlanned
 from hpoviz.health.weights import PARETO
@@ -38,7 +39,7 @@ class Optimizer(RunDisplay):
     """Searches the hyperparameters of a Keras classifier; creates nothing on disk before `start` or `run`.
 
     Use it from one thread. The search itself runs in a thread of its own, and dashboards start and stop it from theirs:
-    ``_at_work`` is held while something is begun, and while a job runs, so only one of them does.
+    a lock is held while something is begun, and while a job runs, so only one of them does.
 
     Parameters
     ----------
@@ -82,7 +83,8 @@ class Optimizer(RunDisplay):
         opt = cls.__new__(cls)
         opt._set_up(request, data, record["seed"], record["architecture"])
         known = plugin_names("hpoviz.datasets")
-        opt._data_name = data.name if data.name in known else None
+        own = data.name not in known or isinstance(data, RecordedData)
+        opt._data_name = None if own else data.name
         opt._folder, opt._log, opt._record, opt._missing = log.store.folder, log, record, missing
         with log.reading() as state:
             opt._wanted = state.wanted or request.trials
@@ -116,6 +118,8 @@ class Optimizer(RunDisplay):
     def start(self, more_trials: int = 0) -> None:
         """Start the search in the background, show its progress, and return at once.
 
+        Where no trial is left to run it says so.
+
         Parameters
         ----------
         more_trials : int
@@ -128,6 +132,9 @@ class Optimizer(RunDisplay):
         StoreError
             The run's folder cannot be created.
         """
+        if more_trials == 0 and not self._trials_left():
+            self._check_ready()
+            print(f"No trial is left of {self._wanted}: run(more_trials=10) goes on with ten more.", flush=True)
         self._begin(more_trials, display=self.request.config.display)
 
     def compare_with(self, params: Mapping[str, Any]) -> None:
@@ -208,10 +215,13 @@ class Optimizer(RunDisplay):
         """Search and wait for the end. Ctrl-C, or interrupting the kernel, stops cleanly and keeps what is done."""
         try:
             self.start(more_trials)
+            self._cell_waits(True)
             self.wait()
         except KeyboardInterrupt:
             self.stop()
             print(f"Interrupted: stopped cleanly. {self.status()}. run() goes on.", flush=True)
+        finally:
+            self._cell_waits(False)
 
     def status(self) -> RunStatus:
         """Return where the search stands."""
@@ -235,12 +245,17 @@ class Optimizer(RunDisplay):
 
     # --- parts -------------------------------------------------------------------------------------------------
 
+    def _trials_left(self) -> int:
+        with self._reading() as state:
+            return max(0, self._wanted - state.counted)
+
     def _check_ready(self) -> None:
         """Raise ConfigError unless something can be run now."""
         if self._is_running():
             raise ConfigError("This search is running already. Call wait() or stop() first.")
-        if self._missing:
-            raise ConfigError("\n".join(map(str, self._missing)))
+        missing = [self.data.refusal] if isinstance(self.data, RecordedData) else []
+        if missing := missing + [str(item) for item in self._missing]:
+            raise ConfigError("\n".join(missing))
 
     def _begin(self, more_trials: int = 0, *, display: str = NONE) -> None:
         """Start the search; dashboards that are on screen show it, and what `display` names."""
@@ -260,7 +275,7 @@ class Optimizer(RunDisplay):
                     self._title(),
                     len(self._ended()),
                     display=display,
-                    bundle=self._bundle if display == DASHBOARD else None,
+                    bundle=self._shown if display == DASHBOARD else None,
                     watchers=lambda: tuple(self._dashboards),
                 )
                 runner.start(self._wanted + more_trials)
@@ -312,6 +327,7 @@ class Optimizer(RunDisplay):
         return [trial.params for trial in sorted(finished, key=lambda trial: -(trial.score or 0))[:top]]
 
     def _add_to_plan(self, origin: str, params: dict[str, Any], *, exact: bool) -> None:
+        self._check_data()
         step = {"origin": origin, "params": params, "exact": exact}
         if self._log is None:
             self._plan.append(step)

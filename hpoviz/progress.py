@@ -17,6 +17,7 @@ __all__ = [
     "cost_text",
     "differing_params",
     "duration",
+    "health_text",
     "notice_text",
     "progress_lines",
     "score_text",
@@ -81,10 +82,9 @@ class ProgressView:
     def of(cls, state: RunState) -> ProgressView:
         """Compute the view of a state."""
         counts = state.counts
-        ended = sum(counts[name] for name in STATES if name != "cancelled")
         best = state.best if state.kind is None else None  # of a job's trials none is chosen
         return cls(
-            ended=ended,
+            ended=state.counted,
             wanted=state.wanted,
             counts=tuple((name, counts[name]) for name in STATES if counts[name]),
             best="" if best is None else f"best {score_text(best)} (trial {best.number})",
@@ -118,7 +118,7 @@ class TrialTable:
     def of(cls, state: RunState, *, most: int = 12, params: int = 4) -> TrialTable:
         """Choose and format up to `most` trials and the `params` most telling parameters that differ between them.
 
-        Health has a column where it was measured.
+        Health has a column where it was measured, with its coverage where some metrics are not known.
         """
         order = {"finished": 0, "pruned": 1, "infeasible": 2, "failed": 2, "cancelled": 3}
         trials = sorted(state.numbered, key=lambda t: (order[t.state], -(t.score or 0), t.number))
@@ -169,11 +169,19 @@ def table_lines(table: TrialTable) -> list[str]:
 
 
 def trial_line(trial: TrialResult) -> str:
-    """Say in one line how a trial ended."""
+    """Say in one line how a trial ended; its id too where it had begun in another place than it ended.
+
+    Examples
+    --------
+    >>> trial_line(TrialResult(trial_id=0, number=1, state="failed", origin="defaults", params={}, seed=0))
+    'trial 1 (id 0, defaults): failed'
+    """
     title = f"trial {trial.number}"
-    if trial.origin in PLANNED:
-        title += f" ({trial.origin})"
-    elif trial.origin != SEARCH:  # a job's training says what it repeats
+    notes = [f"id {trial.trial_id}"] if trial.trial_id != trial.number else []
+    if trial.origin in (SEARCH, *PLANNED):
+        notes += [trial.origin] if trial.origin in PLANNED else []
+        title += f" ({', '.join(notes)})" if notes else ""
+    else:  # a job's training says what it repeats
         title = trial.origin
     parts = [f"{title}: {trial.state}"]
     if trial.score is not None:
@@ -202,7 +210,26 @@ def score_text(trial: TrialResult) -> str:
     """
     if trial.accuracy is None or trial.health is None or trial.score == trial.accuracy:
         return f"accuracy {trial.score:.4f}"
-    return f"score {trial.score:.4f} (accuracy {trial.accuracy:.4f}, health {trial.health:.2f})"
+    return f"score {trial.score:.4f} (accuracy {trial.accuracy:.4f}, health {health_text(trial)})"
+
+
+def health_text(trial: TrialResult) -> str:
+    """Say the overall health of a trial, and of how many metrics it is made where some are not known.
+
+    Examples
+    --------
+    >>> options = {"trial_id": 0, "params": {}, "seed": 0}
+    >>> some = {"a": 0.9, "b": 0.8, "c": None, "d": 0.85, "e": None, "f": None}
+    >>> health_text(TrialResult(health=0.85, metrics=some, **options))
+    '0.85 (3 of 6)'
+    >>> health_text(TrialResult(health=0.85, metrics=dict.fromkeys(some, 0.85), **options)), health_text(
+    ...     TrialResult(**options))
+    ('0.85', '')
+    """
+    if trial.health is None:
+        return ""
+    known = sum(value is not None for value in trial.metrics.values())
+    return f"{trial.health:.2f}" + (f" ({known} of {len(trial.metrics)})" if known < len(trial.metrics) else "")
 
 
 def slot_fraction(slot: Slot) -> float:
@@ -249,7 +276,7 @@ def cost_text(state: RunState) -> str:
     spent = state.cost
     if spent is None:
         return ""
-    ended = len(state.numbered)
+    ended = state.counted
     expected = spent * state.wanted / ended if ended and state.finished_reason is None else spent
     return f"about {dollars(spent)}" + (f" of {dollars(expected)}" if expected > spent else "")
 
@@ -296,7 +323,7 @@ def _cells(trial: TrialResult, health: bool) -> tuple[str, ...]:
         str(trial.number) if trial.origin in (SEARCH, *PLANNED) else trial.origin,
         f"{trial.state} ({trial.origin})" if trial.origin in PLANNED else trial.state,
         "" if trial.score is None else f"{trial.score:.4f}",
-        *(["" if trial.health is None else f"{trial.health:.2f}"] if health else []),
+        *([health_text(trial)] if health else []),
         "" if trial.parameters is None else f"{trial.parameters:,}",
         str(len(trial.history) or ""),
         "" if trial.seconds is None else f"{trial.seconds:.1f}",

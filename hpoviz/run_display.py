@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import abc
 import contextlib
+import threading
 import traceback
+from collections.abc import Callable
 from typing import Any
 
 from hpoviz import _html
@@ -30,10 +32,6 @@ class RunDisplay(RunJobs):
         """
         return self._shown() if in_notebook() and self.request.config.display == DASHBOARD else None
 
-    def _bundle(self) -> dict[str, Any]:
-        """Return what a notebook shows, by MIME type."""
-        return dict(self._shown()[0])
-
     def _shown(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the dashboard's data and metadata, by MIME type."""
         shown = next(iter(tuple(self._dashboards)), None) or make_dashboard(self)
@@ -41,10 +39,19 @@ class RunDisplay(RunJobs):
         return data, metadata
 
     def _renew_dashboards(self) -> None:
-        """Let every dashboard show settings and state as they are now; one that cannot does not stop the others."""
+        """Let every dashboard show settings and state as they are now."""
+        self._tell_dashboards(lambda dashboard: dashboard.renew())
+
+    def _cell_waits(self, waits: bool) -> None:
+        """Tell every dashboard whether a cell waits for the end: what an interrupt of the kernel reaches."""
+        if threading.current_thread() is threading.main_thread():
+            self._tell_dashboards(lambda dashboard: dashboard.cell_waits(waits))
+
+    def _tell_dashboards(self, tell: Callable[[Any], None]) -> None:
+        """Tell every dashboard something; one that cannot be told does not stop the others."""
         for dashboard in tuple(self._dashboards):
             try:
-                dashboard.renew()
+                tell(dashboard)
             except Exception:
                 traceback.print_exc()
 
@@ -85,7 +92,7 @@ class RunDisplay(RunJobs):
     def _takes(self) -> str:
         """Say how long the search takes and how much disk: as estimated, or as measured by its own trials."""
         with self._reading() as state:
-            ended, wanted, left = len(state.numbered), state.wanted, seconds_left(state)
+            ended, wanted, left = state.counted, state.wanted, seconds_left(state)
         if ended:
             used = 0
             for path in self._folder.glob("trials/*/model.keras"):

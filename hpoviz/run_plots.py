@@ -12,7 +12,7 @@ import pandas as pd
 from hpoviz.errors import ConfigError, ExportError, HpovizError, StoreError, nearest
 from hpoviz.events import TestEvaluated
 from hpoviz.plots.catalogue import STUDY_FIGURES, figure_table
-from hpoviz.progress import duration
+from hpoviz.progress import duration, health_text
 from hpoviz.results import BASELINE, FINISHED, WARM_START, RunStatus
 from hpoviz.run_results import RunResults
 from hpoviz.search.space import SearchSpace
@@ -237,11 +237,11 @@ class RunPlots(RunResults):
             if best.score is not None and best.score != best.accuracy:
                 tiles.append(Tile("score", f"{best.score:.4f}", self.request.scoring.describe()))
             if best.result.health is not None:
-                tiles.append(Tile("health", f"{best.result.health:.2f}", "from 0 to 1"))
+                tiles.append(Tile("health", health_text(best.result), "from 0 to 1"))
             tiles.append(Tile("weights", f"{best.result.parameters or 0:,}", "of the best model"))
         names = (FINISHED, "running", "pruned", "failed", "infeasible", "cancelled")
         counts = ", ".join(f"{getattr(status, name)} {name}" for name in names if getattr(status, name))
-        ended = sum(getattr(status, name) for name in names if name != "running")
+        ended = sum(getattr(status, name) for name in names if name not in ("running", "cancelled"))
         tiles.append(Tile("trials", f"{ended} of {status.wanted}", counts))
         tiles.append(Tile("time", duration(status.elapsed_s), status.phase))
         with self._reading() as state:

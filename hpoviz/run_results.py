@@ -13,6 +13,7 @@ import pandas as pd
 
 from hpoviz.config import OptimizationRequest
 from hpoviz.data.dataset import Dataset
+from hpoviz.data.recorded_data import RecordedData
 from hpoviz.errors import ConfigError, ExportError, StoreError
 from hpoviz.events import TestEvaluated
 from hpoviz.health.metric import METRICS
@@ -28,7 +29,7 @@ from hpoviz.store.best_record import best_record
 from hpoviz.store.run_log import RunLog
 from hpoviz.store.run_state import RunState
 from hpoviz.store.run_store import copy_model, to_yaml, trial_path, write_atomically
-from hpoviz.store.take_away import BEST_RECORD, model_zip, zip_run
+from hpoviz.store.take_away import model_zip, zip_run
 from hpoviz.summary import summarize
 from hpoviz.trial import Trial, TrialList
 
@@ -153,10 +154,18 @@ class RunResults(abc.ABC):
         ----------
         final : FinalModel, optional
             What `train_final` returned, to look at the test set with that model instead.
+
+        Raises
+        ------
+        StoreError
+            No trial has finished.
+        ConfigError
+            The run was opened without its data.
         """
+        best = self.best_trial
+        self._check_data()
         import keras
 
-        best = self.best_trial
         model = best.model if final is None else final.model
         probabilities = as_probabilities(model.predict(self.data.x_test, verbose=0))
         losses = keras.ops.sparse_categorical_crossentropy(self.data.y_test, probabilities)
@@ -182,12 +191,13 @@ class RunResults(abc.ABC):
         )
 
     def save_model(self, path: str | Path) -> Path:
-        """Copy the best model to `path`, with ``best_hyperparameters.yaml``.
+        """Copy the best model to `path`, and its hyperparameters beside it: a YAML file that is named after the model.
 
         Parameters
         ----------
         path : str or path
-            Ending in ``.keras``: the YAML file is written beside it. Ending in ``.zip``: both are in it.
+            ``best.keras`` comes with ``best_hyperparameters.yaml``, ``second.keras`` with
+            ``second_hyperparameters.yaml``. Ending in ``.zip``: model and YAML are in it.
 
         Raises
         ------
@@ -202,7 +212,8 @@ class RunResults(abc.ABC):
         if Path(path).suffix == ".zip":
             return _write(Path(path), self._best_model_zip())
         target = copy_model(model, path)
-        _write(target.parent / BEST_RECORD, to_yaml(best_record(self._best(), self._record)))
+        record = best_record(self._best(), self._record)
+        _write(target.with_name(f"{target.stem}_hyperparameters.yaml"), to_yaml(record))
         return target
 
     def save_run(self, path: str | Path) -> Path:
@@ -275,6 +286,10 @@ class RunResults(abc.ABC):
                 yield state
 
     @abc.abstractmethod
+    def _open_phase(self) -> str:
+        """Say where a run is that has not ended."""
+
+    @abc.abstractmethod
     def _importances(self) -> dict[str, float]:
         """Return each parameter's share in the differences of the score; empty where it is not known."""
 
@@ -287,10 +302,24 @@ class RunResults(abc.ABC):
             best = state.best
             counts = ", ".join(f"{count} {name}" for name, count in state.counts.items())
         if best is None:
-            raise StoreError(
-                f"No trial has finished, so there is no best one: {counts or 'the search was not started'}."
-            )
+            raise StoreError(self._no_best(counts))
         return best
+
+    def _no_best(self, counts: str) -> str:
+        """Say why there is no best trial, and what to do where it is known."""
+        if self._log is None:
+            return "No trial has finished, so there is no best one: the search was not started. Call run() or start()."
+        if self._open_phase() == "running":
+            return (
+                "No trial has finished yet, so there is no best one: the search is running "
+                f"({counts or 'its workers start'}). Call wait(), or look later."
+            )
+        return f"No trial has finished, so there is no best one: {counts or 'no trial was begun'}."
+
+    def _check_data(self) -> None:
+        """Raise ConfigError if the run was opened without its data."""
+        if isinstance(self.data, RecordedData):
+            raise ConfigError(self.data.refusal)
 
     def _best_config(self) -> TrialModel:
         return self._problem.family.from_dict(self._best().params)

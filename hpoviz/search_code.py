@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpoviz.config import OptimizationConfig, OptimizationRequest
+from hpoviz.python_text import wrapped
 from hpoviz.results import BASELINE, TrialResult
 
 __all__ = ["search_code"]
@@ -56,10 +57,10 @@ def search_code(data: str | None, record: Mapping[str, Any], trials: int, planne
             lines.append(f"{name}={_python(value)}")
     notes = "".join(f"# {' '.join(note.split())}\n" for note in own)
     calls = "".join(
-        f"opt.{'compare_with' if trial.origin == BASELINE else 'warm_start'}({dict(trial.params)!r})\n"
+        wrapped(f"opt.{'compare_with' if trial.origin == BASELINE else 'warm_start'}({dict(trial.params)!r})", 0) + "\n"
         for trial in planned
     )
-    inner = "".join(f"    {line},\n" for line in lines)
+    inner = "".join(f"    {wrapped(line, 4)},\n" for line in lines)
     return f"import hpoviz\n\n{notes}opt = hpoviz.Optimizer(\n{inner})\n{calls}opt.run()"
 
 

@@ -6,13 +6,13 @@ import math
 import statistics
 from collections.abc import Mapping, Sequence
 
+from hpoviz.plots.catalogue import LEAST_TRIALS
 from hpoviz.progress import value_text
 from hpoviz.results import BASELINE, FAILED, FINISHED, INFEASIBLE, TrialResult
 from hpoviz.search.space import CustomSpace, Domain, SearchSpace
 
 __all__ = ["summarize"]
 
-LEAST_TRIALS = 8  # below that many finished trials importances are noise
 GAP = 0.05  # training accuracy above validation accuracy by so much is called overfitting
 EDGE = 0.1  # share of a range, at either end, that counts as its edge
 MOST_OWN_PARAMS = 8

@@ -11,7 +11,7 @@ import pytest
 
 import hpoviz
 from hpoviz.cards.card import TOPICS, TUTORIAL, ParameterCard, ParameterCards
-from hpoviz.cards.explain import cards_of
+from hpoviz.cards.explain import OTHER_NAMES, cards_of
 from hpoviz.cards.layer_pictures import ACTIVATIONS, INITIALIZERS, SEVEN, convolve, pooled
 from hpoviz.cards.page import page
 from hpoviz.cards.pictures import PICTURES, picture
@@ -99,6 +99,33 @@ def test_a_topic_gives_the_cards_of_all_architectures_or_of_one():
     (card,) = hpoviz.explain("initialiser")
     assert card.see_also == ()
     assert hpoviz.explain("dropout_conv").see_also == tuple(everywhere[1:])
+
+
+@pytest.mark.parametrize(
+    ("asked", "name"),
+    [
+        ("lr", "learning_rate"),
+        ("ReLU", "activation"),
+        ("leaky relu", "activation"),
+        ("adam", "optimizer"),
+        ("cosine", "learning_rate_schedule"),
+        ("early stopping", "epochs"),
+        ("batch norm", "use_batch_normalization"),
+    ],
+)
+def test_other_names_and_values_lead_to_their_parameter(asked, name):
+    assert hpoviz.explain(asked).name == name
+
+
+def test_a_value_of_several_parameters_gives_all_of_them_and_another_name_of_a_topic_its_cards():
+    assert [card.name for card in hpoviz.explain("max")] == ["pooling", "sequence_pooling"]
+    assert [card.name for card in hpoviz.explain("regularisation")] == ["weight_decay", "l2"]
+    assert hpoviz.explain("max", "cnn").name == "pooling"
+
+
+def test_other_names_lead_somewhere():
+    for name in OTHER_NAMES:
+        assert hpoviz.explain(name)
 
 
 def test_without_a_name_all_are_listed_by_topic():

@@ -15,6 +15,7 @@ import hpoviz
 from hpoviz.errors import ConfigError, DatasetError, StoreError
 from hpoviz.events import TrialStarted, event_from_json
 from hpoviz.store import run_store
+from hpoviz.widgets.figure_desk import FigureDesk
 from tests.conftest import SMALL_SPACE
 from tests.test_processes import start, wait_for_epoch
 
@@ -147,9 +148,77 @@ def test_a_function_must_be_passed_again_to_go_on(stripes, run_dir):
     assert again.results["state"].tolist() == ["finished", "finished"]
 
 
-def test_data_without_a_name_must_be_passed_again(finished):
-    with pytest.raises(ConfigError, match="'stripes' of this run must be passed again"):
-        hpoviz.open_run(finished[0])
+def test_a_run_is_looked_at_without_its_data(finished, stripes, tmp_path):
+    folder, results = finished
+    opt, whole = hpoviz.open_run(folder), hpoviz.open_run(folder, data=stripes)
+    assert opt.results.equals(results)
+    assert repr(opt) == repr(whole)
+    assert (opt.summary(), opt.to_code(), opt.best_params) == (whole.summary(), whole.to_code(), whole.best_params)
+    assert opt.pareto_front().equals(whole.pareto_front())
+    assert opt.best_model.count_params() == opt.best_trial.result.parameters
+    assert repr(opt.data) == repr(stripes)
+    assert opt.save_model(tmp_path / "mine.keras").is_file()
+    assert opt.save_run(tmp_path / "run.zip").stat().st_size > 10_000
+    page = opt.report(tmp_path / "report.html").read_text()
+    assert "The data of the search are not here." in page
+    assert opt.best_trial.accuracy == results["accuracy"].max()
+
+
+def test_figures_are_drawn_without_the_data_and_say_where_samples_are_missing(finished, stripes):
+    opt, whole = hpoviz.open_run(finished[0]), hpoviz.open_run(finished[0], data=stripes)
+    for name in opt.plots()["name"]:
+        assert opt.plot(name).to_json() == whole.plot(name).to_json()
+    drawn = {name: opt.best_trial.plot(name) for name in opt.best_trial.plots()["name"]}
+    assert "are not here" in drawn["mistakes"].to_json()
+    assert "must be passed again" in drawn["architecture"].to_json()
+    for name in ("confusion_matrix", "calibration", "training", "gradient_flow", "health"):
+        assert drawn[name].to_json() == whole.best_trial.plot(name).to_json()
+    assert FigureDesk(print, lambda: opt, None).visualizer(opt.best_trial).scene3d().data
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda opt: opt.run(),
+        lambda opt: opt.run(more_trials=1),
+        lambda opt: opt.start(1),
+        lambda opt: opt.estimate(),
+        lambda opt: opt.cross_validate(),
+        lambda opt: opt.train_final(),
+        lambda opt: opt.evaluate(),
+        lambda opt: opt.compare_with({"filters": 16}),
+        lambda opt: opt.data.sample(5),
+        lambda opt: opt.data.concerns,
+        lambda opt: hpoviz.Optimizer(opt.data).run(),
+    ],
+)
+def test_what_needs_the_data_says_so_and_changes_nothing(copy, ask, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    opt, before = hpoviz.open_run(copy), (copy / "events.jsonl").read_bytes()
+    with pytest.raises(ConfigError, match=r"^The data 'stripes' of this run must be passed again: open_run\(…, data"):
+        ask(opt)
+    assert (copy / "events.jsonl").read_bytes() == before
+    assert opt.status().phase == "completed"
+
+
+def test_own_data_that_bear_the_name_of_a_data_set_are_not_taken_for_it(copy):
+    record = json.loads((copy / "run.json").read_text())
+    change(copy, "data", record["data"] | {"name": "digits"})
+    opt = hpoviz.open_run(copy)
+    assert len(opt.results) == 3
+    with pytest.raises(ConfigError, match=r"'digits' of this run must be passed again: .* its hash differs"):
+        opt.run(more_trials=1)
+
+
+def test_a_folder_of_runs_names_them_the_latest_first(finished, tmp_path):
+    for place, name in enumerate(["b", "a", "c"]):
+        shutil.copytree(finished[0], tmp_path / name)
+        os.utime(tmp_path / name / "run.json", (1000 + place, 1000 + place))
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(StoreError) as refused:
+        hpoviz.open_run(tmp_path)
+    names = ", ".join(repr(str(tmp_path / name)) for name in "cab")
+    assert str(refused.value).endswith(f"no run.json. Name one of the runs in it, the latest first: {names}.")
 
 
 def test_other_data_are_refused(finished):

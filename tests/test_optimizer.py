@@ -81,6 +81,15 @@ def test_the_saved_file_loads_in_plain_keras_and_scores_what_the_table_says(sear
     assert (tmp_path / "best_hyperparameters.yaml").is_file()
 
 
+def test_the_yaml_beside_a_model_is_named_after_it_so_that_none_is_lost(search, tmp_path):
+    (tmp_path / "best_hyperparameters.yaml").write_text("another run's")
+    search.save_model(tmp_path / "second.keras")
+    assert (tmp_path / "best_hyperparameters.yaml").read_text() == "another run's"
+    record = yaml.safe_load((tmp_path / "second_hyperparameters.yaml").read_text())
+    assert record["trial"]["number"] == search.best_trial.number
+    assert record == yaml.safe_load((search.run_dir / "best_hyperparameters.yaml").read_text())
+
+
 def test_best_hyperparameters_say_all_that_is_needed(search):
     record = yaml.safe_load((search.run_dir / "best_hyperparameters.yaml").read_text())
     names = list(record["hyperparameters"])
@@ -150,12 +159,19 @@ def test_the_log_is_readable_and_the_shared_data_is_gone(search):
     assert not (search.run_dir / "data").exists()
 
 
-def test_more_trials_go_on_in_the_same_run(stripes, run_dir):
+def test_more_trials_go_on_in_the_same_run(stripes, run_dir, capsys):
     opt = hpoviz.Optimizer(stripes, trials=1, epochs=1, seed=0, workers=1, search_space=SMALL_SPACE, run_dir=run_dir)
-    opt.run()
+    opt.start()
+    with pytest.raises(StoreError, match=r"No trial has finished yet, .*: the search is running \(.+\)\. Call wait"):
+        _ = opt.best_model
+    opt.wait()
     opt.run(more_trials=1)
     assert opt.results["number"].tolist() == [0, 1]
     assert opt.status().phase == "completed"
+    assert "No trial is left" not in capsys.readouterr().out
+    opt.run()
+    assert "No trial is left of 2: run(more_trials=10) goes on with ten more." in capsys.readouterr().out
+    assert opt.results["number"].tolist() == [0, 1]
 
 
 def test_equal_seeds_give_equal_results_on_one_worker(stripes, tmp_path):
@@ -358,7 +374,7 @@ def test_nothing_is_on_disk_before_the_start(tmp_path, monkeypatch):
     opt = hpoviz.Optimizer()
     assert "not started" in repr(opt)
     assert opt.results.empty
-    with pytest.raises(StoreError, match="No trial has finished"):
+    with pytest.raises(StoreError, match=r"No trial has finished, .*: the search was not started. Call run"):
         _ = opt.best_model
     assert list(tmp_path.iterdir()) == []
 

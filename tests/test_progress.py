@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hpoviz._display import _LogFile
 from hpoviz.events import (
     BatchProgress,
     EpochEnded,
@@ -194,6 +195,11 @@ def test_health_has_a_column_where_it_was_measured():
     table = TrialTable.of(state)
     assert table.header[:5] == ("number", "state", "score", "health", "weights")
     assert [row[3] for row in table.rows] == ["0.88", ""]
+    some = dict(zip("abcdef", (0.9, 0.9, 0.8, None, None, None), strict=True))
+    state.trials[0] = dataclasses.replace(state.trials[0], metrics=some)
+    assert [row[3] for row in TrialTable.of(state).rows] == ["0.88 (3 of 6)", ""]
+    state.trials[0] = dataclasses.replace(state.trials[0], metrics=dict.fromkeys(some, 0.9))
+    assert [row[3] for row in TrialTable.of(state).rows] == ["0.88", ""]
 
 
 def test_table_leaves_cells_empty_where_nothing_is_known():
@@ -247,7 +253,48 @@ def test_trial_line_of_a_finished_trial():
     trial = TrialResult(
         trial_id=3, number=2, state="finished", params={}, seed=0, score=0.5, parameters=12345, seconds=2.04
     )
-    assert trial_line(trial) == "trial 2: finished, accuracy 0.5000, 12,345 weights, 2.0 s"
+    assert trial_line(trial) == "trial 2 (id 3): finished, accuracy 0.5000, 12,345 weights, 2.0 s"
+
+
+@pytest.mark.parametrize(
+    ("trial_id", "origin", "title"),
+    [
+        (2, "search", "trial 2: finished"),
+        (2, "defaults", "trial 2 (defaults): finished"),
+        (0, "defaults", "trial 2 (id 0, defaults): finished"),
+        (0, "trial 5 on fold 1", "trial 5 on fold 1: finished"),
+    ],
+)
+def test_trial_line_names_the_id_where_a_trial_began_in_another_place_than_it_ended(trial_id, origin, title):
+    trial = TrialResult(trial_id=trial_id, number=2, state="finished", params={}, seed=0, origin=origin)
+    assert trial_line(trial) == title
+
+
+def stopped_and_gone_on():
+    """Return the events of a run of two trials: one ends, one is cancelled by Ctrl-C and replaced."""
+    stop = [
+        TrialCancelled(run="r", trial=1, number=1, seconds=1.0),
+        RunFinished(run="r", reason="stopped", seconds=2.0),
+    ]
+    first = [started(trials=2), began(0), finished(0, 0, 0.5), began(1), *stop]
+    return [*first, started(trials=2), began(2), finished(2, 2, 0.75), OVER]
+
+
+def test_trials_that_others_replace_are_never_counted(capsys):
+    screen, state = _LogFile("title", told=0), RunState()
+    for event in stopped_and_gone_on():
+        state.apply(event)
+        screen.update(state)
+    shown = [line.split(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("[")]
+    assert shown == ["[1/2] trial 0", "[1/2] trial 1", "[2/2] trial 2"]
+    assert ProgressView.of(state).ended == state.counted == 2
+
+
+def test_a_later_start_counts_on_from_what_counts(capsys):
+    events = stopped_and_gone_on()
+    screen = _LogFile("title", told=2)
+    screen.update(RunState(events))
+    assert "[2/2] trial 2: finished" in capsys.readouterr().out
 
 
 def test_trial_line_gives_the_first_line_of_the_reason():

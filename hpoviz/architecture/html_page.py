@@ -120,7 +120,7 @@ def trained_view(
     performance: float | None = None,
     theme: Theme = "light",
 ) -> ModelView:
-    """Return a trial's model with validation samples on their way through it, and the health of its layers."""
+    """Return a trial's model with validation samples, if there are any, on their way through it, and its health."""
     graph = graph_of(model)
     if health is not None:
         of_layers = {name: value for name, value in health.layer_health.items() if name in graph.layers}
@@ -128,7 +128,7 @@ def trained_view(
     notes = LayerNotes(
         findings={} if health is None else findings_by_layer(health), histograms=weight_histograms(model)
     )
-    recorder = _ValidationRecorder(model, graph, samples)
+    recorder = _ValidationRecorder(model, graph, samples) if len(samples.rows) else None
     state = GraphState(graph, performance=performance, notes=notes, recorder=recorder)
     return model_view(graph, state, Look(theme=theme), performance=performance)
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from hpoviz.errors import ExportError
 from hpoviz.models.model_config import PLATEAU_FACTOR, PLATEAU_PATIENCE, ModelConfig
+from hpoviz.python_text import wrapped
 
 __all__ = ["keras_source", "object_source"]
 
@@ -29,7 +30,7 @@ def build_model({argument}) -> keras.Model:
         ],
         name={name},
     )
-    model.compile(optimizer={optimizer}, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
+    {compile}
     return model
 
 
@@ -104,15 +105,17 @@ def keras_source(model: keras.Model, config: ModelConfig, *, title: str, patienc
         lines = [f"layers.Input({tuple(model.input_shape[1:])!r})", *map(_layer_source, stack)]
         before = ""
     formula, weighed = _schedule_formula(config), config.class_weight != "none"
+    optimizer = object_source(config.make_optimizer(), "keras.optimizers")
+    compiled = (f"optimizer={optimizer}", 'loss="sparse_categorical_crossentropy"', 'metrics=["accuracy"]')
     build = BUILD.format(
         title=title.replace("\\", "/").replace('"', "'"),
         imports=("import math\n\n" if "math." in formula else "") + ("import numpy as np\n" if weighed else ""),
         argument="x_train" if takes_texts else "",
         what_for="; the training texts fit its vocabulary" if takes_texts else " and standardises them itself",
         before=before,
-        layers="\n".join(f"            {line}," for line in lines),
+        layers="\n".join(f"            {wrapped(line, 12)}," for line in lines),
         name=json.dumps(model.name),
-        optimizer=object_source(config.make_optimizer(), "keras.optimizers"),
+        compile=wrapped(f"model.compile({', '.join(compiled)})", 4),
     )
     train = TRAIN.format(
         callbacks="\n".join(f"        {line}," for line in _callback_sources(config, patience)),

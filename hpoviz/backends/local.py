@@ -14,6 +14,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from pathlib import Path
 from typing import IO
 
@@ -34,6 +35,7 @@ WORKER_MEMORY = 1.5e9  # bytes: 0.7 GB of TensorFlow and room for data and weigh
 MEMORY_SHARE = 0.8  # of the machine's memory, for all workers together
 MOST_GROWTH = 0.5e9  # bytes: TensorFlow keeps some of every trial, so a worker that has grown by this is replaced
 EXIT_WAIT_S = 2.0
+MOST_PER_CORE = 2  # workers a core that go without a warning
 # A worker imports from the folders that its parent imports from, after those of its Python: a file of the user's that
 # has the name of a standard module does no harm (-P keeps the current directory from the first place).
 BOOT = """import sys
@@ -55,6 +57,17 @@ def default_workers() -> int:
         return 1
     fitting = int(psutil.virtual_memory().available / WORKER_MEMORY)
     return max(1, min(available_cores(), MOST_DEFAULT_WORKERS, fitting))
+
+
+def _warn_of_turns(workers: int) -> None:
+    """Warn that there are far more workers than cores, which makes each of them slow and the search no faster."""
+    cores = available_cores()
+    if workers > MOST_PER_CORE * cores:
+        warnings.warn(
+            f"workers={workers} on {cores} core(s): they take turns, and each needs memory of "
+            f"its own. Leave workers out to have {default_workers()}.",
+            stacklevel=3,
+        )
 
 
 def environment(threads: int) -> dict[str, str]:
@@ -85,7 +98,7 @@ class LocalBackend(Backend):
     guard, ``python -`` and notebooks all work. With several workers each gets its share of the cores as math
     threads. Workers end when this process ends, however it ends.
 
-    Each worker has two reader threads; what they share with the caller sits behind the worker's own ``_lock``.
+    Each worker has two reader threads; what they share with the caller sits behind a lock of the worker's own.
 
     Parameters
     ----------
@@ -123,6 +136,7 @@ class LocalBackend(Backend):
             raise ConfigError(f"preload must be None or False, or True on Linux without a GPU. Got {preload!r}.")
         self._preload = can_preload if preload is None else preload
         self._slots = workers or default_workers()
+        _warn_of_turns(self._slots)
         share = MEMORY_SHARE * psutil.virtual_memory().total / self._slots
         self._memory_limit = int(share if worker_memory_gb is None else 1e9 * worker_memory_gb)
         self._context: RunContext | None = None

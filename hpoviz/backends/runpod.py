@@ -43,7 +43,7 @@ class RunPodBackend(Backend):
     had left there. Nothing pickled travels: the user's own `build_model` is called here, and what it returns is sent as
     Keras describes it; callbacks do not travel at all.
 
-    Each job has a thread of its own that asks what it has said; what they share with the caller is behind ``_lock``.
+    Each job has a thread of its own that asks what it has said; what they share with the caller is behind a lock.
 
     Parameters
     ----------

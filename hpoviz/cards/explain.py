@@ -15,6 +15,19 @@ from hpoviz.search.parameter import Parameter
 __all__ = ["card_page", "cards_of", "explain"]
 
 Declared = Mapping[str, Mapping[str, Parameter]]
+# What parameters are called elsewhere, without capitals, spaces and underscores.
+OTHER_NAMES: Mapping[str, str] = {
+    "lr": "learning_rate",
+    "stepsize": "learning_rate",
+    "earlystopping": "epochs",
+    "patience": "epochs",
+    "batchnorm": "use_batch_normalization",
+    "nonlinearity": "activation",
+    "regularization": "weight penalty",
+    "regularisation": "weight penalty",
+    "initializer": "kernel_initializer",
+    "scheduler": "learning_rate_schedule",
+}
 
 
 def explain(name: str | None = None, architecture: str | None = None) -> ParameterCard | ParameterCards:
@@ -23,20 +36,21 @@ def explain(name: str | None = None, architecture: str | None = None) -> Paramet
     Parameters
     ----------
     name : str, optional
-        A parameter ("dropout_dense") or a topic ("dropout", "depth", "filters and kernels"); capitals, spaces and
-        underscores do not matter. None: all, as a table.
+        A parameter ("dropout_dense"), a topic ("dropout", "depth", "filters and kernels"), a value to choose ("relu",
+        "adam"), or a usual other name ("lr", "early stopping"); capitals, spaces and underscores do not matter. None:
+        all, as a table.
     architecture : str, optional
         Only the parameters of this one, as "cnn" or "lstm". None: of all that are installed.
 
     Returns
     -------
     ParameterCard or ParameterCards
-        One card for a parameter, several for a topic.
+        One card for a parameter, several for a topic; of a value, that of the parameter that may have it.
 
     Raises
     ------
     ConfigError
-        No parameter and no topic has that name, or no architecture that one.
+        No parameter, topic or value has that name, or no architecture that one.
 
     Examples
     --------
@@ -45,16 +59,16 @@ def explain(name: str | None = None, architecture: str | None = None) -> Paramet
     '0.0001 to 0.03, by orders of magnitude'
     >>> [card.name for card in hpoviz.explain("dropout", "cnn")]
     ['dropout_conv', 'dropout_dense']
+    >>> hpoviz.explain("relu", "cnn").name
+    'activation'
     """
     cards = cards_of(_declared(architecture))
     where = "" if architecture is None else f" of {architecture}"
     if name is None:
         return ParameterCards(f"{len(cards)} hyperparameters{where}", tuple(cards), brief=True)
-    by_name = {_key(card.name): card for card in cards}
-    key = _key(name) if isinstance(name, str) else ""
-    if key in by_name:
-        return by_name[key]
-    found = tuple(card for card in cards if key in (_key(card.topic), _key(card.section)) and key)
+    found = _found(cards, _key(name) if isinstance(name, str) else "")
+    if isinstance(found, ParameterCard):
+        return found
     if not found:
         topics = dict.fromkeys(card.topic for card in cards)
         known = [*(card.name for card in cards), *topics]
@@ -111,6 +125,29 @@ def _declared(architecture: str | None) -> Declared:
 
 def _own_first(names: Iterable[str]) -> list[str]:
     return sorted(names, key=lambda name: (name not in OWN_FAMILIES, name))
+
+
+def _found(cards: Iterable[ParameterCard], key: str) -> ParameterCard | tuple[ParameterCard, ...]:
+    """Return the parameter of that name, the parameters of that topic, or those that may have that value."""
+    by_name = {_key(card.name): card for card in cards}
+    by_topic: dict[str, list[ParameterCard]] = {}
+    for card in by_name.values():
+        for title in {_key(card.topic), _key(card.section)} - {""}:
+            by_topic.setdefault(title, []).append(card)
+    if key not in by_name and key not in by_topic:
+        key = _key(OTHER_NAMES.get(key, key))
+    if key in by_name:
+        return by_name[key]
+    if key in by_topic:
+        return tuple(by_topic[key])
+    having = tuple(card for card in by_name.values() if key and key in map(_key, _words(card)))
+    return having[0] if len(having) == 1 else having
+
+
+def _words(card: ParameterCard) -> list[str]:
+    """Return the values of a parameter that are words."""
+    values = [value for item in card.declared.values() for value in (*(item.choices or ()), *item.also)]
+    return [value for value in values if isinstance(value, str)]
 
 
 def _key(name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +15,8 @@ from hpoviz.errors import DatasetError
 from hpoviz.plugins import load_plugin, plugin_names
 
 __all__ = ["DatasetTable", "datasets", "load_dataset"]
+
+RUN_FILE, TABLES = "run.json", (".csv", ".tsv", ".txt")
 
 
 class DatasetTable(pd.DataFrame):
@@ -78,6 +82,8 @@ def load_dataset(name: str, **options: Any) -> Dataset:
 
 
 def _source(name: Any) -> DatasetSource:
+    if isinstance(name, str) and name not in plugin_names("hpoviz.datasets"):
+        _refuse_path(name)
     source = load_plugin("hpoviz.datasets", name)
     if not isinstance(source, DatasetSource):
         raise DatasetError(
@@ -85,3 +91,21 @@ def _source(name: Any) -> DatasetSource:
             f"{type(source).__name__}. hpoviz.testing.dataset_contract checks it."
         )
     return source
+
+
+def _refuse_path(name: str) -> None:
+    """Raise DatasetError for a path in the place of a name, with what reads what lies there."""
+    path = Path(name)
+    known = f"Names: {', '.join(plugin_names('hpoviz.datasets'))}."
+    if name and path.is_dir():
+        call = "open_run" if (path / RUN_FILE).is_file() else "Dataset.from_folder"
+        raise DatasetError(f"{name!r} is a folder, no data set's name: hpoviz.{call}({name!r}) reads it. {known}")
+    if path.is_file():
+        table = f"hpoviz.Dataset.from_csv({name!r}, text=…, label=…) reads it."
+        how = table if path.suffix.lower() in TABLES else "hpoviz.Dataset.from_arrays takes what you read from it."
+        raise DatasetError(f"{name!r} is a file, no data set's name: {how} {known}")
+    if os.sep in name or "/" in name or path.suffix.lower() in TABLES:
+        raise DatasetError(
+            f"{name!r} is no data set's name, and there is no file or folder of that name in {str(Path.cwd())!r}. "
+            f"hpoviz.Dataset.from_folder and from_csv read files. {known}"
+        )

@@ -223,8 +223,12 @@ class Dataset(DatasetReaders):
 
     @functools.cached_property
     def concerns(self) -> tuple[str, ...]:
-        """What a person should look at before a search: rare classes, duplicates across the splits, outliers."""
-        return concerns_of(self.kind, self.x, self.y, self.x_test, self.y_test, self.class_names)
+        """What a person should look at before a search: rare classes, duplicates across the splits, outliers.
+
+        What was done when the data were read, the `notes`, comes first.
+        """
+        done = [f"{note[:1].upper()}{note[1:]}." for note in self.notes]
+        return (*done, *concerns_of(self.kind, self.x, self.y, self.x_test, self.y_test, self.class_names))
 
     def sample(self, n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
         """Return `n` training samples and their labels, the classes in proportion, in random order.
@@ -245,11 +249,14 @@ class Dataset(DatasetReaders):
         return self.x[rows], self.y[rows]
 
     def __repr__(self) -> str:
+        return f"<{'; '.join([self._title(), *self.notes])}>"
+
+    def _title(self) -> str:
         shape = "×".join(map(str, self.x.shape[1:]))
         return (
-            f"<Dataset {self.name}: {len(self.x)} {self.kind}s{f' of {shape}' if shape else ''} "
+            f"Dataset {self.name}: {len(self.x)} {self.kind}s{f' of {shape}' if shape else ''} "
             f"in {len(self.class_names)} classes, "
-            f"and {len(self.x_test)} test samples ({self.test_origin})>"
+            f"and {len(self.x_test)} test samples ({self.test_origin})"
         )
 
     def _repr_html_(self) -> str:
@@ -265,7 +272,7 @@ class Dataset(DatasetReaders):
             *(np.bincount(y, minlength=len(self.class_names)) for y in (self.y, self.y_test)),
             strict=True,
         )
-        return _html.dataset(repr(self)[1:-1], list(counts), samples, self.concerns, self.notes)
+        return _html.dataset(self._title(), list(counts), samples, self.concerns[len(self.notes) :], self.notes)
 
 
 def _scale(x_train: np.ndarray) -> dict[str, float]:

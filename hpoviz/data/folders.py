@@ -72,6 +72,7 @@ def read_folder(
     pictures = [found for found in files if found.file.suffix.lower() in SUFFIXES]
     passed_over = [found.file.name for found in files if found.file.suffix.lower() not in SUFFIXES]
     _check_classes(top, pictures, files)
+    _check_several(top, pictures)
     sizes, modes = _examine([found.file for found in pictures])
     height, width = _common_size(sizes) if size is None else _checked_size(size)
     in_colour = any(mode not in GREY_MODES for mode in modes) if colour is None else colour
@@ -145,6 +146,16 @@ def _check_classes(top: Path, pictures: Sequence[_Found], files: Sequence[_Found
         raise DatasetError(
             f"These class folders of {str(top)!r} have no pictures: {', '.join(empty[:MOST_NAMED])}. Fill or remove "
             "them."
+        )
+
+
+def _check_several(top: Path, pictures: Sequence[_Found]) -> None:
+    """Raise DatasetError where all pictures are of one class."""
+    names = sorted({found.label for found in pictures})
+    if len(names) == 1:
+        raise DatasetError(
+            f"A classifier needs at least two classes. Got 1: {names}, as {str(top)!r} has one class folder. Put the "
+            "pictures of each class in a folder of its name, and name the folder above them."
         )
 
 

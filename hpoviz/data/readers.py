@@ -101,7 +101,8 @@ class DatasetReaders:
         DatasetError
             No such file, no table in it, or what `from_dataframe` refuses.
         """
-        columns = read_columns(read_csv(path, options), text=text, label=label, groups=groups, split=split)
+        frame, file = read_csv(path, options), str(path)
+        columns = read_columns(frame, text=text, label=label, groups=groups, split=split, file=file)
         return cls._from_columns(columns, test=test, name=name or Path(path).stem, seed=seed)
 
     @classmethod

@@ -11,11 +11,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hpoviz.data.validation import as_labels
 from hpoviz.errors import DatasetError, nearest
 
 __all__ = ["Columns", "read_columns", "read_csv"]
 
 MOST_NAMED = 5  # rows that a message names
+SEPARATORS = ";\t|"  # beside the comma, in files that are called CSV
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -36,7 +38,9 @@ class Columns:
     is_test: np.ndarray | None
 
 
-def read_columns(frame: Any, *, text: str, label: str, groups: str | None, split: str | None) -> Columns:
+def read_columns(
+    frame: Any, *, text: str, label: str, groups: str | None, split: str | None, file: str | None = None
+) -> Columns:
     """Return the columns of a table that a data set is made of.
 
     Parameters
@@ -45,11 +49,14 @@ def read_columns(frame: Any, *, text: str, label: str, groups: str | None, split
         Its index does not matter.
     text, label, groups, split : str
         Names of columns; the last two may be None.
+    file : str, optional
+        What the table was read from: messages then speak of it, not of a DataFrame.
 
     Raises
     ------
     DatasetError
-        No DataFrame, a column that is missing or there twice, empty cells, a split that is not train and test.
+        No DataFrame, a column that is missing or there twice, empty cells, labels that are none or all the same, a
+        split that is not train and test.
 
     Examples
     --------
@@ -60,9 +67,11 @@ def read_columns(frame: Any, *, text: str, label: str, groups: str | None, split
     if not isinstance(frame, pd.DataFrame):
         raise DatasetError(f"df must be a pandas DataFrame. Got {type(frame).__name__}.")
     if frame.empty:
-        raise DatasetError(f"df is empty: {len(frame)} rows, {len(frame.columns)} columns.")
+        what = "df" if file is None else repr(file)
+        raise DatasetError(f"{what} is empty: {len(frame)} rows, {len(frame.columns)} columns.")
     wanted = {"text": text, "label": label, "groups": groups, "split": split}
-    found = {role: _column(frame, role, name) for role, name in wanted.items() if name is not None}
+    found = {role: _column(frame, role, name, file) for role, name in wanted.items() if name is not None}
+    _check_labels(found["label"], label, [str(column) for column in frame.columns])
     return Columns(
         texts=found["text"].tolist(),
         labels=found["label"].tolist(),
@@ -96,21 +105,42 @@ def read_csv(path: str | os.PathLike[str], options: Mapping[str, Any]) -> pd.Dat
         ) from error
 
 
-def _column(frame: pd.DataFrame, role: str, name: str) -> pd.Series:
+def _column(frame: pd.DataFrame, role: str, name: str, file: str | None) -> pd.Series:
     """Return a column without empty cells."""
     known = [str(column) for column in frame.columns]
     if name not in frame.columns:
-        raise DatasetError(f"{role}={name!r} is no column.{nearest(name, known)} Columns: {', '.join(known[:20])}.")
+        hint = _separator(known) or nearest(name, known)
+        raise DatasetError(f"{role}={name!r} is no column.{hint} Columns: {', '.join(known[:20])}.")
     if known.count(name) > 1:
         raise DatasetError(f"{role}={name!r} names {known.count(name)} columns. Give them names of their own.")
     column = frame[name]
     empty = np.flatnonzero(column.isna().to_numpy())
     if len(empty):
-        raise DatasetError(
-            f"Column {name!r} is empty in {len(empty)} rows, first in {_rows(frame, empty)}. Leave them out: "
-            f"df.dropna(subset=[{name!r}])."
-        )
+        drop = f"dropna(subset=[{name!r}])"
+        advice = f"Leave them out: df.{drop}."
+        if file is not None:
+            advice = (
+                "Rows count from 0 below the header. Fill these cells or remove their rows in the file; or leave them "
+                f"out by df = pandas.read_csv(…).{drop}, and Dataset.from_dataframe(df, …)."
+            )
+        raise DatasetError(f"Column {name!r} is empty in {len(empty)} rows, first in {_rows(frame, empty)}. {advice}")
     return column
+
+
+def _separator(known: list[str]) -> str:
+    """Return what to do where the only column holds the separators of several."""
+    found = [mark for mark in SEPARATORS if len(known) == 1 and mark in known[0]]
+    return f" The columns are separated by {found[0]!r}: read the file with sep={found[0]!r}." if found else ""
+
+
+def _check_labels(column: pd.Series, name: str, known: list[str]) -> None:
+    """Raise DatasetError for what are no labels, and where all are the same."""
+    labels = np.unique(as_labels(np.array(column.tolist(), dtype=object), f"Column {name!r}"))
+    if len(labels) == 1:
+        raise DatasetError(
+            f"A classifier needs at least two classes. Got 1 in column {name!r}: {str(labels[0])!r}. Is it the column "
+            f"of the labels? Columns: {', '.join(known[:20])}."
+        )
 
 
 def _is_test(column: pd.Series, name: str) -> np.ndarray:

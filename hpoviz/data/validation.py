@@ -18,6 +18,7 @@ __all__ = [
     "check_pair",
     "checked_groups",
     "checked_names",
+    "codes_of_one_hot",
     "encode_labels",
     "given_test",
     "holds_texts",
@@ -85,6 +86,21 @@ def as_texts(x: Any, name: str = "x") -> np.ndarray:
 CHECKS: dict[str, Callable[..., np.ndarray]] = {"image": as_images, "text": as_texts}
 
 
+def codes_of_one_hot(labels: np.ndarray) -> np.ndarray | None:
+    """Return the class of each one-hot row as whole numbers, (n,); None for labels that are no such rows.
+
+    Examples
+    --------
+    >>> codes_of_one_hot(np.array([[0, 1, 0], [1, 0, 0]])).tolist(), codes_of_one_hot(np.array([1, 0]))
+    ([1, 0], None)
+    """
+    if labels.ndim != 2 or labels.shape[1] < 2 or labels.dtype.kind not in "buif":
+        return None
+    if not np.isin(labels, (0, 1)).all() or (labels.sum(1) != 1).any():
+        return None
+    return np.asarray(labels.argmax(axis=1))
+
+
 def as_labels(y: Any, name: str = "y") -> np.ndarray:
     """Return labels as an array (n,) of integers or strings; one-hot rows become their class.
 
@@ -103,8 +119,9 @@ def as_labels(y: Any, name: str = "y") -> np.ndarray:
         ) from error
     if array.ndim == 2 and array.shape[1] == 1:
         array = array[:, 0]
-    if array.ndim == 2 and array.dtype.kind in "buif" and np.isin(array, (0, 1)).all() and (array.sum(1) == 1).all():
-        return np.asarray(array.argmax(axis=1))
+    codes = codes_of_one_hot(array)
+    if codes is not None:
+        return codes
     if array.ndim != 1:
         raise DatasetError(f"{name} must be one label a sample, or one-hot rows. Got shape {array.shape}.")
     if array.dtype.kind == "O":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 
-from hpoviz.health import signs
+from hpoviz.health import advice, signs
 from hpoviz.health.calibration import THRESHOLDS
 from hpoviz.health.report import Finding
 from hpoviz.health.signs import CERTAIN, Case, Sign
@@ -25,6 +25,8 @@ class Rule:
     threshold : str
         How a threshold is written, as "{:.0%}"; empty for a fault that is certain where it shows.
     consequence, prescription : str
+    advice : callable, optional
+        Takes the case and the sign, and returns a prescription that fits this model better.
     """
 
     fault: str
@@ -33,6 +35,7 @@ class Rule:
     threshold: str
     consequence: str
     prescription: str
+    advice: Callable[[Case, Sign], str] | None = None
 
     def findings(self, case: Case, threshold: float) -> Iterator[Finding]:
         """Yield a finding for each sign of at least the threshold, the worst first."""
@@ -45,25 +48,53 @@ class Rule:
                 metric=self.metric,
                 evidence=f"{sign.evidence}{limit}.",
                 consequence=self.consequence,
-                prescription=self.prescription,
+                prescription=self.advice(case, sign) if self.advice else self.prescription,
             )
 
 
 def find_faults(case: Case, thresholds: Mapping[str, float] = THRESHOLDS) -> tuple[Finding, ...]:
     """Return what is wrong with a model, causes before what they lead to.
 
-    Values that are not finite hide everything else, so nothing else is then said.
+    Values that are not finite hide everything else, so nothing else is then said but a learning rate that is too large.
     """
     found: list[Finding] = []
     for rule in RULES:
         found += rule.findings(case, thresholds.get(rule.fault, CERTAIN))
-        if found and rule.fault == "not_finite":
+        if found and found[-1].fault == "not_finite":
             break
-    return tuple(found)
+    return _after_the_rate(found)
 
 
+def _after_the_rate(found: list[Finding]) -> tuple[Finding, ...]:
+    """Leave out a large learning rate that did no harm; where it did, nothing else is advised against the harm."""
+    if not found or found[0].fault != LARGE_RATE:
+        return tuple(found)
+    rate, *others = found
+    if not any(one.fault in HARM for one in others):
+        return tuple(others)
+    first = dict.fromkeys((*HARM, "slow_convergence"), advice.RATE_FIRST)  # which advises a larger rate
+    return (
+        rate, *(dataclasses.replace(one, prescription=first.get(one.fault, one.prescription)) for one in others)
+    )  # fmt: skip
+
+
+LARGE_RATE = "learning_rate_out_of_range"
+# What too large a learning rate leads to by itself.
+HARM = (
+    *("not_finite", "dying_relu", "dead_units", "saturation", "vanishing_gradient", "exploding_gradient"),
+    *("at_chance", "oscillation", "underfitting"),
+)
 # Causes before what they lead to.
 RULES: tuple[Rule, ...] = (
+    Rule(
+        LARGE_RATE,
+        "training_stability",
+        signs.large_steps,
+        "",
+        "Steps are so large that the loss jumps or units die.",
+        "Train anew with a smaller one.",
+        advice.against_large_steps,
+    ),
     Rule(
         "not_finite",
         "neuron_utilization",
@@ -97,6 +128,7 @@ RULES: tuple[Rule, ...] = (
         "The others say the same for every sample: their weights cost time and memory for nothing.",
         "Use a smaller learning rate and kernel_initializer='he_normal', leaky_relu instead of relu, or "
         "BatchNormalization; if accuracy is good, a narrower layer will do.",
+        advice.against_dead_rectifiers,
     ),
     Rule(
         "saturation",
@@ -115,6 +147,7 @@ RULES: tuple[Rule, ...] = (
         "Layers before it hardly learn: they stay as they were made.",
         "Use relu instead of sigmoid or tanh, put BatchNormalization after each layer, or add skip connections; fewer "
         "layers help too.",
+        advice.against_vanishing,
     ),
     Rule(
         "exploding_gradient",

@@ -65,8 +65,9 @@ class HealthAnalyzer:
         model : keras.Model
             A trained classifier with one output.
         data : Dataset, or (x, y), or ((x_train, y_train), (x_val, y_val))
-            y holds whole numbers; x is a list or dictionary of arrays for a model with several inputs. With (x, y)
-            alone, which should be data that the model was not trained on, there is no gap to training data.
+            y holds whole numbers from 0, or one-hot rows with a column for each output of the model; x is a list or
+            dictionary of arrays for a model with several inputs. With (x, y) alone, which should be data that the model
+            was not trained on, there is no gap to training data.
         history : keras.callbacks.History, HealthCallback, mapping or DataFrame, optional
             ``loss`` by epoch, and what else of ``val_loss``, ``accuracy`` and ``val_accuracy`` there is. A
             HealthCallback that watched the training also knows what its gradients were like then.
@@ -80,7 +81,7 @@ class HealthAnalyzer:
         ModelBuildError
             Not a Keras model, not built, or samples that it does not take.
         DatasetError
-            No samples, labels that are no classes of the model.
+            No samples, labels that are no classes of the model, a model that is no classifier.
         ConfigError
             A history that is none.
         """
@@ -160,7 +161,7 @@ class HealthAnalyzer:
     def _look(self, model: keras.Model, data: Any) -> tuple[Samples, Probe]:
         samples = samples_of(data, self._rows, self._seed)
         probe = Probe(model, samples.x, seed=self._seed)
-        samples.check_classes(model.name, probe.classes)
+        samples.check_classes(model.name, probe.classes, probe.outputs)
         return samples, probe
 
 

@@ -99,7 +99,7 @@ class HealthCallback(keras.callbacks.Callback):  # type: ignore[misc]
         self.snapshots.clear()
         self.history.clear()
         self._probe = Probe(self.model, self._samples.x, seed=self._seed)
-        self._samples.check_classes(self.model.name, self._probe.classes)
+        self._samples.check_classes(self.model.name, self._probe.classes, self._probe.outputs)
         self._look(0)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:

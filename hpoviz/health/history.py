@@ -13,11 +13,12 @@ from hpoviz.health.observation import Snapshot
 __all__ = ["curves_of", "snapshots_of"]
 
 CURVES = {"loss": "loss", "val_loss": "val_loss", "accuracy": "accuracy", "val_accuracy": "val_accuracy"}
+CURVES |= {"learning_rate": "learning_rate", "lr": "learning_rate"}
 CURVES |= {f"{val}{name}": f"{val}accuracy" for val in ("", "val_") for name in ("acc", "sparse_categorical_accuracy")}
 
 
 def curves_of(history: Any) -> dict[str, list[float]]:
-    """Return the curves that a history holds, by name: loss, accuracy, val_loss, val_accuracy; others empty.
+    """Return the curves that a history holds, by name, as "loss", "val_accuracy" or "learning_rate"; others empty.
 
     Parameters
     ----------
@@ -29,8 +30,8 @@ def curves_of(history: Any) -> dict[str, list[float]]:
 
     Examples
     --------
-    >>> curves_of({"loss": [2.0, 1.0], "acc": [0.1, 0.5], "lr": [0.1, 0.1]})
-    {'loss': [2.0, 1.0], 'accuracy': [0.1, 0.5], 'lr': []}
+    >>> curves_of({"loss": [2.0, 1.0], "acc": [0.1, 0.5], "lr": [0.1, 0.1], "mae": [1, 1]})
+    {'loss': [2.0, 1.0], 'accuracy': [0.1, 0.5], 'learning_rate': [0.1, 0.1], 'mae': []}
     """
     if history is None:
         return {}

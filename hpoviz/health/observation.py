@@ -99,10 +99,14 @@ class Observation:
         Whether the outputs are shares.
     takes_logits : bool or None
         Whether the compiled loss says so; None where the model is not compiled.
+    optimizer : str or None
+        The class with which the model is compiled.
+    learning_rate : float or None
+        The largest with which it was trained; None where that is not known.
     penalty : float
         What weight penalties (L2 and the like) add to the loss; 0 without.
     history : mapping of str to sequence of float
-        Curves by epoch: loss, accuracy, val_loss, val_accuracy, those that there are.
+        Curves by epoch: loss, accuracy, val_loss, val_accuracy, learning_rate, those that there are.
     """
 
     model: str
@@ -122,6 +126,8 @@ class Observation:
     first_layer: str | None = None
     sums_to_one: bool = True
     takes_logits: bool | None = None
+    optimizer: str | None = None
+    learning_rate: float | None = None
     penalty: float = 0.0
     history: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
 

@@ -14,6 +14,7 @@ from keras import tree
 from hpoviz.data.inputs import as_tensors, leaves, rows_of
 from hpoviz.health.observation import Observation, Snapshot
 from hpoviz.health.probe import Look, Probe
+from hpoviz.health.rates import inner_optimizer, largest_rate
 from hpoviz.health.samples import Samples
 from hpoviz.instrument import are_shares, record
 from hpoviz.models.user_model import takes_logits
@@ -73,6 +74,8 @@ def observe(
         first_layer=probe.first_layer,
         sums_to_one=named.shares,
         takes_logits=takes_logits(probe.model),
+        optimizer=_optimizer(probe.model),
+        learning_rate=largest_rate(probe.model, history),
         penalty=_penalty(probe.model),
         history=history,
     )
@@ -97,6 +100,11 @@ class _Named:
         if outputs.shape[1] == 1:
             return (outputs[:, 0] > self.edge).astype(np.int64)
         return np.asarray(np.nan_to_num(outputs, nan=-np.inf).argmax(1))
+
+
+def _optimizer(model: keras.Model) -> str | None:
+    optimizer = inner_optimizer(model)
+    return None if optimizer is None else type(optimizer).__name__
 
 
 def _agreement(named: _Named, x: Any, predicted: np.ndarray, seed: int) -> float | None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -13,8 +12,10 @@ from hpoviz import _html
 from hpoviz.data.inputs import leaves
 from hpoviz.health.assessment import metrics_of
 from hpoviz.health.diagnosis import find_faults
+from hpoviz.health.losses import CATEGORICAL, SPARSE, loss_name
 from hpoviz.health.observing import observe
 from hpoviz.health.probe import Probe
+from hpoviz.health.rates import constant_rate, inner_optimizer, middle_rate, said_of_rate, usual_rates
 from hpoviz.health.report import Finding
 from hpoviz.health.samples import Samples
 from hpoviz.health.signs import Case
@@ -26,11 +27,6 @@ AT_START = (
     *("not_finite", "wrong_output_activation", "missing_input_scaling", "vanishing_gradient", "exploding_gradient"),
     *("saturation", "dying_relu", "dead_units"),
 )
-# Learning rates that people use with these optimizers; beyond, most trainings fail.
-RATES: Mapping[str, tuple[float, float]] = {
-    "SGD": (1e-4, 1.0), "Adam": (1e-5, 2e-2), "AdamW": (1e-5, 2e-2), "Nadam": (1e-5, 2e-2), "Adamax": (1e-5, 5e-2),
-    "RMSprop": (1e-5, 2e-2), "Adagrad": (1e-4, 0.5), "Lion": (1e-6, 5e-3),
-}  # fmt: skip
 FEW_OF_CLASS, IMBALANCED = 20, 0.1
 MOST_DROPOUT = 0.7
 
@@ -72,10 +68,13 @@ def preflight(probe: Probe, samples: Samples, seed: int) -> Preflight:
     seed : int
     """
     seen = observe(probe, samples, history={}, seed=seed)
+    seen = dataclasses.replace(
+        seen, learning_rate=None
+    )  # of a training that is over; the next one's rate is told below
     faults = find_faults(Case(metrics_of(seen), seen))
     found = [
         *_values(samples),
-        *_compilation(probe.model),
+        *_compilation(probe.model, samples.one_hot is not None),
         *(finding for finding in faults if finding.fault in AT_START),
         *_classes(samples, probe.classes),
         *_dropout(probe.model),
@@ -98,7 +97,7 @@ def _values(samples: Samples) -> Iterator[Finding]:
         )
 
 
-def _compilation(model: keras.Model) -> Iterator[Finding]:
+def _compilation(model: keras.Model, one_hot: bool) -> Iterator[Finding]:
     if not getattr(model, "compiled", False) or model.optimizer is None:
         yield Finding(
             fault="not_compiled",
@@ -109,9 +108,17 @@ def _compilation(model: keras.Model) -> Iterator[Finding]:
             prescription="model.compile('adam', 'sparse_categorical_crossentropy', metrics=['accuracy']).",
         )
         return
-    loss = getattr(model, "loss", None)
-    name = loss if isinstance(loss, str) else type(loss).__name__
-    if name in ("categorical_crossentropy", "CategoricalCrossentropy"):
+    name = loss_name(model)
+    if one_hot and name in SPARSE:
+        yield Finding(
+            fault="wrong_label_coding",
+            layer=None,
+            metric="convergence_quality",
+            evidence=f"The labels are one-hot rows, and the loss {name} takes whole numbers.",
+            consequence="fit() fails, or learns something else.",
+            prescription="Use categorical_crossentropy, or y.argmax(axis=1).",
+        )
+    if not one_hot and name in CATEGORICAL:
         yield Finding(
             fault="wrong_label_coding",
             layer=None,
@@ -120,25 +127,19 @@ def _compilation(model: keras.Model) -> Iterator[Finding]:
             consequence="fit() fails, or learns something else.",
             prescription="Use sparse_categorical_crossentropy, or keras.utils.to_categorical(y).",
         )
-    rate, kind = _constant_rate(model), type(model.optimizer).__name__
-    low, high = RATES.get(kind, (0.0, float("inf")))
+    rate, kind = constant_rate(model), type(inner_optimizer(model)).__name__
+    low, high = usual_rates(kind)
     if rate is not None and not low <= rate <= high:
         yield Finding(
             fault="learning_rate_out_of_range",
             layer=None,
             metric="training_stability" if rate > high else "convergence_quality",
-            evidence=f"The learning rate is {rate:g}; with {kind} from {low:g} to {high:g} are usual.",
+            evidence=f"{said_of_rate(rate, kind)}.",
             consequence="Steps are so large that the loss jumps or units die."
             if rate > high
             else "The model will have learned next to nothing when training ends.",
-            prescription=f"Begin with {np.sqrt(low * high):.0e}, and search around it.",
+            prescription=f"Begin with {middle_rate(kind):g}, and search around it.",
         )
-
-
-def _constant_rate(model: keras.Model) -> float | None:
-    """Return the learning rate; None for a schedule."""
-    rate: Any = model.optimizer._learning_rate
-    return None if callable(rate) and not hasattr(rate, "numpy") else float(model.optimizer.learning_rate)
 
 
 def _classes(samples: Samples, classes: int) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from hpoviz.architecture.palette import layer_kind
 from hpoviz.data.inputs import as_tensors, rows_of, sample_count
 from hpoviz.errors import DatasetError, ModelBuildError
 from hpoviz.health.layer_metrics import active_units
+from hpoviz.health.losses import REGRESSIONS, loss_name
 from hpoviz.health.observation import LayerLook
 from hpoviz.health.sites import SATURATING, hidden_sites
 from hpoviz.instrument import are_shares, unchanged
@@ -58,7 +59,12 @@ class Probe:
     ModelBuildError
         As `graph_of`, and for samples that the model does not take.
     DatasetError
-        The model gives something else than (n, classes).
+        The model gives something else than (n, classes), or was compiled for a regression.
+
+    Attributes
+    ----------
+    outputs : int
+        How many numbers the model gives for each sample.
 
     Examples
     --------
@@ -84,9 +90,10 @@ class Probe:
                 f"{model.name!r} is no classifier with one output: it gives {shapes} for {sample_count(some)} samples, "
                 f"and ({sample_count(some)}, classes) is needed."
             )
-        self._width = int(outputs[0].shape[1])
+        self.outputs = int(outputs[0].shape[1])
         self.tolerance = 1e-3 if outputs[0].dtype.size > 2 else 2e-2  # of the sum of shares
         self._shares = are_shares(outputs[0].numpy().astype(float), self.tolerance)
+        _refuse_regression(model, self.outputs, self._shares)
         self.first_layer, self._entry = first_with_weights(self.graph)
         self.takes_words = _takes_words(self.graph)
         self._keeps_states = any(getattr(layer, "stateful", False) for layer in model._flatten_layers())
@@ -97,14 +104,14 @@ class Probe:
             ),
             x,
         )
-        signal = tf.TensorSpec([self._fixed, self._width], tf.float32)
+        signal = tf.TensorSpec([self._fixed, self.outputs], tf.float32)
         self._pass = tf.function(self._run, input_signature=[sample, signal], autograph=False)
         self._step = self._fixed or int(np.clip(MOST_NUMBERS // max(numbers_a_sample(self.graph), 1), 1, BATCH))
 
     @property
     def classes(self) -> int:
         """How many classes the model tells apart; with one output two."""
-        return max(self._width, 2)
+        return max(self.outputs, 2)
 
     def look(self, x: Any) -> Look:
         """Send samples through the model, and a signal back.
@@ -123,8 +130,8 @@ class Probe:
             for start in range(0, sample_count(x), self._step):
                 some = _padded(rows_of(x, slice(start, start + self._step)), self._fixed)
                 count = sample_count(some)
-                signal = chance.standard_normal((count, self._width))
-                if self._width > 1:
+                signal = chance.standard_normal((count, self.outputs))
+                if self.outputs > 1:
                     signal -= signal.mean(1, keepdims=True)  # so that it passes a logarithm of shares unchanged
                 parts.append([count, *self._look_at(as_tensors(some), tf.constant(signal, tf.float32))])
         counts = np.array([part[0] for part in parts], dtype=float)
@@ -166,7 +173,7 @@ class Probe:
             (outputs,) = replay(self.model, x, watch=watch)
             logits = getattr(outputs, "_keras_logits", None)  # what Keras' own loss takes after a softmax or a sigmoid
             if logits is None:
-                several = self._shares and self._width > 1
+                several = self._shares and self.outputs > 1
                 logits = tf.math.log(tf.maximum(outputs, 1e-30)) if several else outputs
             value = tf.reduce_sum(tf.cast(signal, logits.dtype) * logits)
         self._seen = [site for site in self.sites if site.node in found]
@@ -202,6 +209,18 @@ class Probe:
             saturated=flat if finite == 1 and site.activation in SATURATING else None,
             effective_units=float(parts[0][6]) if finite == 1 and counts[0] > 1 else None,
         )
+
+
+def _refuse_regression(model: keras.Model, outputs: int, shares: bool) -> None:
+    """Raise DatasetError for one number a sample that is no share of a class, with the loss of a regression."""
+    activation = getattr(model.layers[-1], "activation", None) if model.layers else None
+    if outputs > 1 or loss_name(model) not in REGRESSIONS or (shares and activation is not keras.activations.linear):
+        return
+    raise DatasetError(
+        f"{model.name!r} is no classifier: it gives one number a sample and was compiled with the loss "
+        f"{loss_name(model)}, which is for a regression. Health is for models that end with an output for each class, "
+        "or with one output and a loss such as binary_crossentropy."
+    )
 
 
 def numbers_a_sample(graph: ModelGraph) -> int:

@@ -13,9 +13,10 @@ from keras import tree
 from hpoviz.architecture.keras_adapter import graph_of
 from hpoviz.data.inputs import as_tensors, rows_of
 from hpoviz.errors import ConfigError, ModelBuildError
+from hpoviz.health.rates import RATES, constant_rate, inner_optimizer, middle_rate, said_of_rate, usual_rates
 from hpoviz.health.sites import SATURATING, hidden_sites
 
-__all__ = ["REMEDIES", "Remedy", "fresh"]
+__all__ = ["REMEDIES", "Remedy", "fresh", "words_of"]
 
 LayerConfig = dict[str, Any]
 
@@ -36,6 +37,8 @@ class Remedy:
         Whether just the layer that the finding names is changed.
     rate : float
         Factor on the learning rate.
+    usual_rate : bool
+        The learning rate is one that is usual with the optimizer.
     clipnorm : float or None
     scale_inputs : bool
         Begins with a Normalization layer that is adapted to the training samples.
@@ -52,6 +55,7 @@ class Remedy:
     everywhere: Callable[[LayerConfig], LayerConfig] | None = None
     only_at_fault: bool = False
     rate: float = 1.0
+    usual_rate: bool = False
     clipnorm: float | None = None
     scale_inputs: bool = False
     other_logits: bool = False
@@ -65,9 +69,10 @@ def _with(**changes: Any) -> Callable[[LayerConfig], LayerConfig]:
 
 
 def _rectified(config: LayerConfig) -> LayerConfig:
-    if not isinstance(config.get("activation"), str) or config["activation"] not in SATURATING:
+    activation = config.get("activation")
+    if not isinstance(activation, str) or activation not in (*SATURATING, "relu"):
         return config
-    return config | {"activation": "relu"} | ({"kernel_initializer": "he_normal"} if "units" in config else {})
+    return _with(kernel_initializer="he_normal")(config) | {"activation": "relu"}
 
 
 def _leaky(config: LayerConfig) -> LayerConfig:
@@ -100,10 +105,11 @@ BY_NAME: Mapping[Any, Any] = {
 }
 DRAWN_ANEW = _with(kernel_initializer="glorot_uniform", bias_initializer="zeros")
 REMEDIES: Mapping[str, Remedy] = {
+    "learning_rate_out_of_range": Remedy(words="a usual learning rate", usual_rate=True),
     "not_finite": Remedy(words="a tenth of the learning rate, gradients clipped to norm 1", rate=0.1, clipnorm=1.0),
     "wrong_output_activation": Remedy(words="a loss that takes what the outputs are", other_logits=True),
     "missing_input_scaling": Remedy(words="a Normalization layer at the beginning", scale_inputs=True),
-    "vanishing_gradient": Remedy(words="relu and he_normal weights in place of sigmoid and tanh", layer=_rectified),
+    "vanishing_gradient": Remedy(words="relu and he_normal weights", layer=_rectified),
     "exploding_gradient": Remedy(
         words="glorot_uniform weights, gradients clipped to norm 1", layer=DRAWN_ANEW, clipnorm=1.0
     ),
@@ -174,14 +180,41 @@ def fresh(model: keras.Model, x: Any, remedy: Remedy | None, at_fault: str | Non
         copy = keras.models.clone_model(model, clone_function=cloned, recursive=True)
     except (ValueError, TypeError, NotImplementedError) as error:
         raise ModelBuildError(f"{model.name!r} cannot be made anew with {remedy.words}: {error}") from error
-    others = (remedy.rate != 1, remedy.clipnorm, remedy.scale_inputs, remedy.other_logits, remedy.class_weights)
+    others = (
+        remedy.rate != 1,
+        remedy.usual_rate,
+        remedy.clipnorm,
+        remedy.scale_inputs,
+        remedy.other_logits,
+        remedy.class_weights,
+    )
     if remedy.words and not any(changed) and not any(others):
-        raise ConfigError(f"{model.name!r} has {remedy.words} already, so there is nothing to try.")
+        raise ConfigError(
+            f"Nothing of {model.name!r} would change with {remedy.words}: it has none of what this mends, or has it "
+            f"already. So there is nothing to try.{_instead(model)}"
+        )
     _keep_what_is_not_trained(model, copy, remedy.trainable)
     if remedy.scale_inputs:
         copy = _scaled(copy, x)
     copy.compile(_optimizer(model, remedy), _loss(model, remedy), metrics=["accuracy"])
     return copy
+
+
+def words_of(remedy: Remedy, model: keras.Model) -> str:
+    """Return what a remedy changes of a model, with the learning rate where it sets one."""
+    rate = middle_rate(type(inner_optimizer(model)).__name__) if remedy.usual_rate else None
+    return remedy.words if rate is None else f"a learning rate of {rate:g}"
+
+
+def _instead(model: keras.Model) -> str:
+    """Say that the learning rate can be tried where it is no usual one."""
+    optimizer = inner_optimizer(model)
+    if optimizer is None:
+        return ""
+    rate, kind = constant_rate(model), type(optimizer).__name__
+    if rate is None or rate <= usual_rates(kind)[1]:
+        return " Look at the other findings first."
+    return f" {said_of_rate(rate, kind)}: try 'learning_rate_out_of_range'."
 
 
 def _keep_what_is_not_trained(model: keras.Model, copy: keras.Model, train_all: bool) -> None:
@@ -215,17 +248,33 @@ def _standardised(x: np.ndarray, tensor: Any) -> Any:
 def _optimizer(model: keras.Model, remedy: Remedy) -> Any:
     if model.optimizer is None:
         raise ConfigError(f"{model.name!r} was compiled without an optimizer, so it cannot be trained.")
-    outer = model.optimizer
-    optimizer = getattr(outer, "inner_optimizer", outer)  # with 16 bits Keras puts one around it
+    outer, optimizer = model.optimizer, inner_optimizer(model)
     config = optimizer.get_config()
-    if remedy.rate != 1:
+    if remedy.rate != 1 or remedy.usual_rate:
         if not isinstance(config["learning_rate"], int | float):
             raise ConfigError("The learning rate is a schedule: change it by hand, or compile with a number.")
         config["learning_rate"] = config["learning_rate"] * remedy.rate
+    if remedy.usual_rate:
+        config["learning_rate"] = _usual_rate(type(optimizer).__name__, config["learning_rate"])
     if remedy.clipnorm is not None:
         config |= {"clipnorm": remedy.clipnorm, "clipvalue": None, "global_clipnorm": None}
     fresh_one = type(optimizer).from_config(config)
     return fresh_one if optimizer is outer else type(outer)(fresh_one)
+
+
+def _usual_rate(optimizer: str, rate: float) -> float:
+    """Return a usual learning rate, if that of the model is none."""
+    low, high = usual_rates(optimizer)
+    if optimizer not in RATES:
+        raise ConfigError(
+            f"No usual learning rate is known for {optimizer}. Known: {', '.join(RATES)}. Change it by hand."
+        )
+    if low <= rate <= high:
+        raise ConfigError(
+            f"The learning rate is {rate:g}, and with {optimizer} from {low:g} to {high:g} are usual: there is nothing "
+            "to try. 'oscillation' tries a fifth of it, 'slow_convergence' three times as much."
+        )
+    return float(middle_rate(optimizer) or rate)
 
 
 def _loss(model: keras.Model, remedy: Remedy) -> Any:

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping
 
 from hpoviz.health.metric import Metric, wilson
 from hpoviz.health.observation import Observation
-from hpoviz.health.training_metrics import trivial_loss
+from hpoviz.health.rates import said_of_rate, usual_rates
+from hpoviz.health.training_metrics import JUMPY, trivial_loss
 
 __all__ = [
     "CERTAIN",
@@ -21,6 +22,7 @@ __all__ = [
     "inactive",
     "instability",
     "label_noise",
+    "large_steps",
     "not_finite",
     "overfitting",
     "penalties",
@@ -36,6 +38,7 @@ __all__ = [
 
 RECTIFIERS = ("relu", "relu6", "elu", "selu", "gelu", "silu", "leaky_relu")
 CERTAIN = 1.0  # a sign that needs no threshold
+NEXT_TO_NOTHING = 0.01 * JUMPY  # upward moves that cost training_stability less than a hundredth
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,13 @@ def not_finite(case: Case) -> Iterator[Sign]:
     if case.seen.not_finite:
         layer = case.seen.not_finite[0]
         yield Sign(CERTAIN, f"{layer} is the first layer that gives out values that are not finite", layer)
+
+
+def large_steps(case: Case) -> Iterator[Sign]:
+    """Yield whether the learning rate was larger than any that is usual with the optimizer."""
+    rate, optimizer = case.seen.learning_rate, case.seen.optimizer
+    if rate is not None and optimizer is not None and rate > usual_rates(optimizer)[1]:
+        yield Sign(CERTAIN, said_of_rate(rate, optimizer))
 
 
 def wrong_output(case: Case) -> Iterator[Sign]:
@@ -183,10 +193,14 @@ def instability(case: Case) -> Iterator[Sign]:
     """Yield how much the loss jumped."""
     metric = case.metrics["training_stability"]
     if metric.value is not None and metric.evidence:
-        evidence = f"Upward moves of the loss have a root mean square of {metric.evidence['upward_rms']:.3g}"
-        if metric.evidence["start"] > 1:
-            evidence += f", and it began at {metric.evidence['start']:.1f} times that of guessing"
-        yield Sign(1 - metric.value, f"{evidence}: stability {metric.value:.2f}")
+        upward, start = metric.evidence["upward_rms"], metric.evidence["start"]
+        said = []
+        if upward > NEXT_TO_NOTHING * metric.evidence["trivial_loss"] or start <= 1:
+            said.append(f"Upward moves of the loss have a root mean square of {upward:.3g}")
+        if start > 1:
+            times = f"{start:,.1f}" if start < 1e6 else f"{start:.0e}"
+            said.append(f"{'it' if said else 'The loss'} began at {times} times that of guessing")
+        yield Sign(1 - metric.value, f"{', and '.join(said)}: stability {metric.value:.2f}")
 
 
 def collapse(case: Case) -> Iterator[Sign]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from hpoviz.health.metric import LEAST_EPOCHS, Metric, clip
 
-__all__ = ["convergence_quality", "training_stability", "trivial_loss"]
+__all__ = ["JUMPY", "convergence_quality", "training_stability", "trivial_loss"]
 
 JUMPY = 0.05  # upward moves of the loss, as a share of the trivial loss, at which training is not stable at all
 THROWN_OFF = 4.0  # a first epoch with so many times the trivial loss is not stable at all

@@ -7,7 +7,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-__all__ = ["STUDY_FIGURES", "TRIAL_FIGURES", "FigureText", "figure_table"]
+__all__ = ["LEAST_TRIALS", "STUDY_FIGURES", "TRIAL_FIGURES", "FigureText", "figure_table"]
+
+
+LEAST_TRIALS = 8  # below that many finished trials importances are noise
 
 
 class FigureText(NamedTuple):
@@ -29,18 +32,18 @@ STUDY_FIGURES: Mapping[str, FigureText] = {
     ),
     "parallel_coordinates": FigureText(
         "Parallel coordinates",
-        "A line is a trial, over the five most important parameters; bright lines score high. Where those meet lies "
-        "what good trials have in common. Drag along an axis to look at a part.",
+        "A line is a trial, over five parameters, the most important where that is known; bright lines score high. "
+        "Where those meet lies what good trials have in common. Drag along an axis to look at a part.",
     ),
     "slice": FigureText(
         "Slices",
-        "Score by one parameter at a time, the most important first. A slope says which way to go, a cloud that it "
-        "hardly matters, a peak at an edge that the range should be wider.",
+        "Score by one parameter at a time, the most important first where that is known. A slope says which way to go, "
+        "a cloud that it hardly matters, a peak at an edge that the range should be wider.",
     ),
     "contour": FigureText(
         "Two parameters together",
-        "Mean score of the trials in each field, for the two most important parameters; dots are trials, and empty "
-        "fields were not tried.",
+        "Mean score of the trials in each field, for two parameters, the most important where that is known; dots are "
+        "trials, and empty fields were not tried.",
     ),
     "pareto": FigureText(
         "Accuracy, size and health",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import textwrap
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ __all__ = [
     "new_grid",
     "short",
     "text_of",
+    "whole_axis",
+    "whole_ticks",
 ]
 
 HEIGHT, LINE = 460, 60  # characters of a line under the title: a phone's width
@@ -132,6 +135,26 @@ def log_axis(values: Sequence[float | None]) -> dict[str, Any]:
         "dtick": "D2" if between < 1.6 else math.ceil(between / 7),
         "tickformat": "~g" if low >= -3 else ".0e",
     }
+
+
+def whole_axis(values: Sequence[float]) -> dict[str, Any]:
+    """Return the ticks of an axis, or of a colour bar, of whole numbers: at whole numbers, and at most about eight.
+
+    Examples
+    --------
+    >>> whole_axis([0, 1, 2, 3]), whole_axis(range(1, 101))
+    ({'tick0': 0, 'dtick': 1}, {'tick0': 0, 'dtick': 20})
+    """
+    span = max(values, default=0) - min(values, default=0)
+    steps = (times * 10**power for power in itertools.count() for times in (1, 2, 5))
+    return {"tick0": 0, "dtick": next(step for step in steps if span <= 8 * step)}
+
+
+def whole_ticks(values: Sequence[float]) -> list[int]:
+    """Return the whole numbers of `whole_axis` between the least and the largest value, both included."""
+    low, high, step = int(min(values)), int(max(values)), whole_axis(values)["dtick"]
+    between = range(math.ceil(low / step) * step, high + 1, step)
+    return sorted({low, *(tick for tick in between if low + step / 2 <= tick <= high - step / 2), high})
 
 
 def empty_figure(title: str, why: str, paint: Colours) -> go.Figure:

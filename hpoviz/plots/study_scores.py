@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import datetime
 import itertools
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from hpoviz.plots.look import SCALE, STATES, Colours, empty_figure, log_axis, new_figure
+from hpoviz.plots.look import SCALE, STATES, Colours, empty_figure, log_axis, new_figure, whole_axis
 from hpoviz.plots.study_facts import NO_TRIAL, StudyFacts, StudyPlot, tip
 from hpoviz.progress import duration
 from hpoviz.results import FINISHED, TrialResult
@@ -30,7 +31,7 @@ def score_history(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figu
     failed = [trial for trial in facts.trials if trial.score is None]
     low = min((trial.score or 0.0 for trial in facts.scored), default=0.0)
     _add_states(figure, failed, paint, lambda trial: trial.number, lambda _: low)
-    return figure
+    return figure.update_layout(xaxis=whole_axis([trial.number or 0 for trial in facts.trials]))
 
 
 def pareto(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
@@ -43,7 +44,8 @@ def pareto(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:
     measured = [trial.health for trial in trials if trial.health is not None]
     marker: dict[str, Any] = {"size": 9, "color": paint["finished"]}
     if measured:
-        marker |= {"color": [trial.health for trial in trials], "colorscale": SCALE, "cmin": 0, "cmax": 1}
+        known = [math.nan if trial.health is None else trial.health for trial in trials]  # plotly takes no None
+        marker |= {"color": known, "colorscale": SCALE, "cmin": 0, "cmax": 1}
         marker |= {"showscale": True, "colorbar": {"title": {"text": "health"}, "thickness": 12}}
     figure.add_scatter(
         x=[trial.parameters for trial in trials], y=[trial.accuracy for trial in trials], mode="markers", marker=marker,
@@ -117,7 +119,7 @@ def learning_curves(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Fi
             line={"color": paint["text"], "width": 3},
             hovertemplate="epoch %{x}: %{y:.4f}<extra></extra>",
         )
-    return figure
+    return figure.update_layout(xaxis=whole_axis([len(trial.history) for trial in trials] + [1]))
 
 
 def accuracy_health(facts: StudyFacts, paint: Colours, plot: StudyPlot) -> go.Figure:

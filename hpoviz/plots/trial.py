@@ -43,7 +43,7 @@ def architecture(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figur
     graph, samples, played, why = graph_of(model), facts.samples, None, ""
     if samples is not None:
         row = facts.record.sample if facts.record is not None else 0
-        chosen = samples.rows[[row]]
+        chosen = samples.rows[row : row + 1]
         try:
             played = SampleRecorder(model, graph, (samples.x[chosen], samples.y[chosen])).played(0)
         except HpovizError as error:  # the model is drawn all the same

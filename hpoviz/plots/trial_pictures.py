@@ -47,7 +47,7 @@ def activation_progression(facts: TrialFacts, paint: Colours, plot: TrialPlot) -
 
 def mistakes(facts: TrialFacts, paint: Colours, plot: TrialPlot) -> go.Figure:
     said, samples = facts.predictions, facts.samples
-    if said is None or samples is None:
+    if said is None or samples is None or not len(samples.rows):
         why = facts.no_predictions("Mistakes") if said is None else "The data of the search are not here."
         return empty_figure(plot.title, why, paint)
     wrong = np.flatnonzero(said.labels != said.predicted)

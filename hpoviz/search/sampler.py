@@ -235,14 +235,25 @@ class Study:
                 "ignore"
             )  # experimental; and that few trials make it inaccurate, which is said in words
             evaluator = optuna.importance.PedAnovaImportanceEvaluator()
-            return dict(
-                optuna.importance.get_param_importances(study, evaluator=evaluator, normalize=True, target=accuracy)
+            shares = optuna.importance.get_param_importances(
+                study, evaluator=evaluator, normalize=True, target=accuracy
             )
+        names = {label: _name_of(label, item) for trial in asked for label, item in trial.distributions.items()}
+        by_name: dict[str, float] = dict.fromkeys(map(names.__getitem__, shares), 0.0)
+        for label, share in shares.items():
+            by_name[names[label]] += share
+        return by_name
 
     def _tell(
         self, trial_id: int, state: optuna.trial.TrialState, score: float | Sequence[float] | None = None
     ) -> None:
         self._study.tell(self._open.pop(trial_id), score, state=state)
+
+
+def _name_of(label: str, domain: optuna.distributions.BaseDistribution) -> str:
+    """Return whose domain it is: a reduced set of choices is asked for under a label of its own."""
+    choices = getattr(domain, "choices", ())
+    return label.removesuffix(f"[{','.join(map(str, choices))}]") if choices else label
 
 
 def _contains(space: Space, params: Mapping[str, Any]) -> bool:

@@ -121,6 +121,11 @@ class RunState:
         return Counter(trial.state for trial in self.trials.values())
 
     @property
+    def counted(self) -> int:
+        """How many trials have ended and count: cancelled ones do not, as others take their place."""
+        return sum(trial.state not in (RUNNING, CANCELLED) for trial in self.trials.values())
+
+    @property
     def numbered(self) -> list[TrialResult]:
         """The ended trials by number."""
         return sorted((t for t in self.trials.values() if t.number is not None), key=lambda t: t.number or 0)

@@ -45,6 +45,7 @@ RUN_VERSION = 1
 RECORD_KEYS = ("run", "data", "objective", "weights", "architecture", "seed", "request", "execution", "versions")
 DEFAULT_ROOT = "hpoviz_runs"
 LEAST_FREE = 200e6  # bytes
+MOST_RUNS_NAMED = 10
 LOCK_WAIT_S = 0.3  # longer than somebody who only looks who writes holds the lock
 
 
@@ -321,10 +322,26 @@ class _OpenFiles:
                 file.close()
 
 
+def _runs_in(folder: Path) -> str:
+    """Name the runs in a folder, the latest first."""
+    begun: dict[Path, float] = {}
+    with contextlib.suppress(OSError):  # a folder that may not be read, or a run that is deleted just now
+        for path in folder.glob("*/run.json"):
+            if not path.parent.name.startswith("."):  # one that is being made
+                begun[path.parent] = path.stat().st_mtime
+    names = [repr(str(run)) for run in sorted(begun, key=lambda run: (-begun[run], run.name))]
+    more = f", and {len(names) - MOST_RUNS_NAMED} more" if len(names) > MOST_RUNS_NAMED else ""
+    return ", ".join(names[:MOST_RUNS_NAMED]) + more
+
+
 def _read_record(folder: Path) -> dict[str, Any]:
     path = folder / "run.json"
     if not path.is_file():
-        raise StoreError(f"{str(folder)!r} is no run of hpoviz: it has no run.json. Name the folder of a run.")
+        inside = _runs_in(folder)
+        raise StoreError(
+            f"{str(folder)!r} is no run of hpoviz: it has no run.json. "
+            + (f"Name one of the runs in it, the latest first: {inside}." if inside else "Name the folder of a run.")
+        )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         version = record["version"]

@@ -1,9 +1,14 @@
 // The dashboard: a copy of the run that the kernel keeps up to date, and everything that shows and steers it.
 
 const ANSWER_MS = 2500; // a kernel that has not answered by then is busy with a cell
+const HEARD_MS = 1000; // by then a kernel that can hear Stop beside a cell has said that it has
+const INTERRUPT_MS = 5000; // by then a server that can interrupt a kernel has done so
 const MOST_CURVES = 8;
 const ACCURACY_LINK = "https://www.tensorflow.org/api_docs/python/tf/keras/metrics/CategoricalAccuracy";
-const BUSY = "The kernel has not answered yet: it is busy with a cell. To stop at once, interrupt the kernel (■ in the toolbar, or Kernel ▸ Interrupt). If it was restarted, run this cell again.";
+const BUSY = "The kernel has not answered yet: it is busy with a cell.";
+const LATER = `${BUSY} It does this when that cell has ended.`;
+const INTERRUPT = `${BUSY} The cell waits for this search: interrupt the kernel (■ in the toolbar, or Kernel ▸ Interrupt), which stops the search cleanly.`;
+const RESTARTED = "The kernel was restarted: run this cell again.";
 const HELP = {
   data: [
     ["MNIST", "https://keras.io/api/datasets/mnist/", "handwritten digits 0–9"],
@@ -37,19 +42,53 @@ class Store {
     model.on("change:form", () => (this.#formed(), this.each("formed")));
     model.on("change:notice", () => this.each("noticed"));
     model.on("msg:custom", (message, buffers) => this.#heard(message, buffers));
+    this.late = 0; // answers to come to a Stop for which the kernel was interrupted
+    this.kernel = model.widget_manager?.kernel; // of JupyterLab and Notebook 7; other hosts give none
+    this.restarting = (_, status) => (this.restarted ||= status.endsWith("restarting"));
+    this.kernel?.statusChanged?.connect(this.restarting);
     this.#whole();
     this.#formed();
     this.send({ kind: "hello", version: this.version }); // a page that was loaded again has an old copy
+  }
+
+  dispose() {
+    this.kernel?.statusChanged?.disconnect(this.restarting);
   }
 
   send(message) {
     this.model.send(message);
   }
 
+  /** Stop the search; where a cell with run() waits and the kernel does not hear beside it, by an interrupt of that cell. */
+  stop() {
+    const cell = this.get("run_cell");
+    this.ask("stop", { cell }, cell ? HEARD_MS : ANSWER_MS, () => this.#interrupt(cell));
+  }
+
+  #interrupt(cell) {
+    if (!cell || cell !== this.get("run_cell") || this.restarted) return this.#unheard();
+    if (!this.kernel?.interrupt) return this.each("noticed", INTERRUPT);
+    this.waiting.delete("stop"); // another run() may wait before the kernel takes the message
+    this.late += 1;
+    this.stopping = true;
+    this.#changed();
+    const interrupted = new Promise((resolve) => resolve(this.kernel.interrupt()));
+    const silent = new Promise((_, reject) => setTimeout(reject, INTERRUPT_MS));
+    Promise.race([interrupted, silent]).catch(() => {
+      this.stopping = false;
+      this.each("noticed", INTERRUPT);
+      this.#changed();
+    });
+  }
+
+  #unheard() {
+    this.each("noticed", this.restarted ? RESTARTED : LATER);
+  }
+
   /** Ask for something that is answered; a kernel that does not answer is spoken of. */
-  ask(kind, content = {}) {
+  ask(kind, content = {}, patience = ANSWER_MS, unheard = () => this.#unheard()) {
     if (this.waiting.has(kind)) return;
-    this.waiting.set(kind, setTimeout(() => this.each("noticed", BUSY), ANSWER_MS));
+    this.waiting.set(kind, setTimeout(unheard, patience));
     this.send({ kind, ...content });
     this.each("waited");
   }
@@ -73,6 +112,7 @@ class Store {
   }
 
   #answered({ to, well }) {
+    if (to === "stop" && this.late) return void (this.late -= 1);
     clearTimeout(this.waiting.get(to));
     this.waiting.delete(to);
     this.stopping = to === "stop" ? well && this.head.running : this.stopping;
@@ -288,7 +328,7 @@ class DashboardView {
   }
 
   #stop() {
-    this.store.ask("stop");
+    this.store.stop();
   }
 
   #more() {
@@ -540,7 +580,7 @@ function table(header, rows, attributes = {}) {
 /** Everything of one trial: what is known here at once, the rest when the kernel has sent it. */
 function detailsOf(view, trial, more) {
   const { store } = view, facts = [
-    ["score", figure(trial.score)], ["accuracy", figure(trial.accuracy)], ["loss", more?.params ? figure(more.loss) : "…"], ["health", figure(trial.health, 3)],
+    ["score", figure(trial.score)], ["accuracy", figure(trial.accuracy)], ["loss", more?.params ? figure(more.loss) : "…"], ["health", healthOf(trial, 3)],
     ["best epoch", trial.best_epoch ?? "–"], ["epochs", trial.curve.length], ["weights", count(trial.weights)], ["time", seconds(trial.seconds)], ["from", trial.origin],
     ...(trial.cost == null ? [] : [["cost", dollars(trial.cost)]]),
     ["seed", more?.params ? more.seed : "…"],
@@ -615,7 +655,7 @@ function comparisonOf(view, trials) {
   const metrics = Object.keys(view.store.head.scoring.metrics);
   const rows = [
     ["state", (trial) => `${GLYPHS[trial.state] ?? "?"} ${trial.state}`], ["score", (trial) => figure(trial.score)], ["accuracy", (trial) => figure(trial.accuracy)],
-    ["health", (trial) => figure(trial.health, 3)], ...metrics.map((name) => [words(name), (trial) => figure(trial.metrics[name], 2)]),
+    ["health", (trial) => healthOf(trial, 3)], ...metrics.map((name) => [words(name), (trial) => figure(trial.metrics[name], 2)]),
     ["weights", (trial) => count(trial.weights)], ["epochs", (trial) => String(trial.curve.length)], ["time", (trial) => seconds(trial.seconds)],
     ["cost", (trial) => (trial.cost == null ? "–" : dollars(trial.cost))],
     ...names.map((name, at) => [name, (trial) => sayValue(trial.params[at]), (trial) => trial.params[at]]),
@@ -642,7 +682,10 @@ const stores = new Map();
 function initialize({ model }) {
   const { key } = model.get("frame");
   stores.set(key, new Store(model));
-  return () => stores.delete(key);
+  return () => {
+    stores.get(key).dispose();
+    stores.delete(key);
+  };
 }
 
 function render({ model, el }) {

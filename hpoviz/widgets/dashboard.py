@@ -30,9 +30,7 @@ __all__ = ["Dashboard"]
 
 TITLE = "hpoviz"
 LICENCE = ("MIT licence", "https://opensource.org/license/mit")
-NO_WIDGETS = (
-    "The dashboard is to be seen in a running notebook: JupyterLab, Notebook 7, Colab, VS Code, or Voila (make app)."
-)
+NO_WIDGETS = "The dashboard is to be seen in a running notebook: JupyterLab, Notebook 7, Colab, VS Code, or Voila."
 OF_THEIR_OWN = ("card", "details", "architecture", "library", "figure", "file")  # what has its own place on the screen
 ONCE_SETTINGS = "The settings of a search that has begun stay as they are. Make another one: hpoviz.Dashboard()."
 
@@ -45,8 +43,8 @@ class Dashboard(anywidget.AnyWidget):
     when it starts. It may be shown in several cells; all of them show the same.
 
     What the browser asks for is done on the thread on which the kernel handles such messages (beside a running cell,
-    where JupyterLab and ipykernel can do that), or, where it takes longer, on a thread of its own. ``_lock`` guards the
-    feed and its version; changes are sent by the thread that shows the run.
+    where JupyterLab and ipykernel can do that), or, where it takes longer, on a thread of its own. A lock guards
+    the feed and its version; changes are sent by the thread that shows the run.
 
     Parameters
     ----------
@@ -87,6 +85,7 @@ class Dashboard(anywidget.AnyWidget):
     form = traitlets.Dict().tag(sync=True)
     snapshot = traitlets.Dict().tag(sync=True)
     notice: Any = traitlets.Dict({"text": "", "count": 0}).tag(sync=True)
+    run_cell: Any = traitlets.Int(0).tag(sync=True)  # which call of run() a cell waits in; 0: none
 
     def __init__(
         self,
@@ -103,6 +102,7 @@ class Dashboard(anywidget.AnyWidget):
         frame = _frame(title, logo, _own_links() if footer_links is None else footer_links)
         self._lock = threading.RLock()
         self._busy = threading.Lock()  # held while a search is made ready
+        self._run_cells = 0  # so far
         self._choices = Choices("digits", OptimizationRequest())
         self._feed = RunFeed(Scoring())
         self._optimizer = optimizer
@@ -131,6 +131,11 @@ class Dashboard(anywidget.AnyWidget):
         if change is not None:
             self.send({"kind": "change", **change})
 
+    def cell_waits(self, waits: bool) -> None:
+        """Tell the browser that a cell waits in run(), which an interrupt of the kernel ends cleanly, or no longer."""
+        self._run_cells += waits
+        self.run_cell = self._run_cells if waits else 0
+
     def renew(self) -> None:
         """Show everything anew: the settings of the search have changed, or it has begun."""
         optimizer = self._optimizer
@@ -142,6 +147,16 @@ class Dashboard(anywidget.AnyWidget):
 
     def __repr__(self) -> str:
         return "Dashboard: nothing was started" if self._optimizer is None else f"Dashboard of {self._optimizer!r}"
+
+    def open(self) -> None:
+        """Begin to talk with the browser, which says itself whether a message is to be handled beside a running cell.
+
+        ipykernel 7.4 handles a message where the comm was last used instead. For what a thread sends that is the main
+        shell, and there every message waits until the cell has ended.
+        """
+        super().open()
+        if hasattr(self.comm, "_reply_subshell_for"):
+            self.comm._reply_subshell_for = None
 
     def set_state(self, sync_data: Any) -> None:
         """Take nothing over from a browser but what it asks for in messages."""
@@ -251,7 +266,9 @@ class Dashboard(anywidget.AnyWidget):
         self._say("")
 
     def _stop(self, message: Mapping[str, Any]) -> None:
-        self._running_or_begun()._stop_soon()
+        """Stop the search, unless this was meant for a cell that has ended before it was heard."""
+        if message.get("cell", 0) in (0, self.run_cell):
+            self._running_or_begun()._stop_soon()
 
     def _card(self, message: Mapping[str, Any]) -> None:
         """Explain a parameter of the form; with its picture it is too long to be sent with every form."""

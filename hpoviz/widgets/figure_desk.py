@@ -89,7 +89,8 @@ class FigureDesk:
             health = trial.health
         except StoreError:
             health = None
-        return ModelVisualizer(trial.model, data=(samples.x[rows], samples.y[rows]), health=health)
+        data = (samples.x[rows], samples.y[rows]) if len(rows) else None  # a run that was opened without its data
+        return ModelVisualizer(trial.model, data=data, health=health)
 
     def _figure(self, message: Mapping[str, Any]) -> tuple[Any, dict[str, Any] | None]:
         name, theme = str(message.get("name")), "dark" if message.get("dark") else "light"

@@ -26,6 +26,19 @@ const count = (value) => (value == null ? "–" : value.toLocaleString("en-US"))
 const dollars = (value) => `$${value.toFixed(value >= 0.01 || value <= 0 ? 2 : 1 - Math.floor(Math.log10(value)))}`;
 const seconds = (value) => (value == null ? "–" : value < 100 ? `${value.toFixed(1)} s` : `${Math.round(value)} s`);
 
+/** The overall health of a trial, and of how many metrics it is made where some are not known. */
+function healthOf(trial, digits) {
+  const metrics = Object.values(trial.metrics), known = metrics.filter((value) => value != null).length;
+  return figure(trial.health, digits) + (trial.health != null && known < metrics.length ? ` (${known} of ${metrics.length})` : "");
+}
+
+/** Accuracy and health in the width of a tile, which a health with its coverage nearly fills. */
+function accuracyAndHealth(trial) {
+  if (trial.health == null) return `accuracy ${figure(trial.accuracy, 3)}`;
+  const health = healthOf(trial, 2);
+  return `${health.includes("(") ? "acc" : "accuracy"} ${figure(trial.accuracy, 3)} · health ${health}`;
+}
+
 /** Say a parameter as Python does, with three digits of a fraction. */
 function sayValue(value) {
   if (value === true || value === false) return value ? "True" : "False";
@@ -175,8 +188,7 @@ class Gallery {
     say(tile.state, `${GLYPHS[trial.state] ?? "?"} ${trial.state}`);
     const last = trial.curve.findLast(([, validation]) => validation != null)?.[1];
     say(tile.score, figure(trial.score ?? (trial.state === "running" ? last : null)));
-    const health = trial.health == null ? "" : ` · health ${figure(trial.health, 2)}`;
-    say(tile.facts, trial.accuracy == null ? (trial.curve.length ? `after ${trial.curve.length} epochs` : " ") : `accuracy ${figure(trial.accuracy, 3)}${health}`);
+    say(tile.facts, trial.accuracy == null ? (trial.curve.length ? `after ${trial.curve.length} epochs` : " ") : accuracyAndHealth(trial));
     this.#sparkle(tile, trial);
     const telling = this.head.telling.map((name) => [name, trial.params[this.names.indexOf(name)]]).filter(([, value]) => value != null);
     tile.params.replaceChildren(...telling.flatMap(([name, value]) => [make("dt", { title: name }, name.replaceAll("_", " ")), make("dd", { title: sayValue(value) }, sayValue(value))]));

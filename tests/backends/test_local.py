@@ -132,6 +132,13 @@ def test_wrong_numbers_of_workers_are_refused(workers):
         LocalBackend(workers=workers)
 
 
+def test_far_more_workers_than_cores_are_warned_of(monkeypatch):
+    monkeypatch.setattr("hpoviz.backends.local.available_cores", lambda: 2)
+    with pytest.warns(UserWarning, match="workers=50 on 2 core.s.: they take turns, .* Leave workers out to have [12]"):
+        assert LocalBackend(workers=50).slots == 50
+    assert LocalBackend(workers=4).slots == 4  # without a warning, which would be an error here
+
+
 def test_the_default_is_at_most_a_worker_a_core():
     assert 1 <= default_workers() <= available_cores()
 

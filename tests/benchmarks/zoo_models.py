@@ -418,7 +418,9 @@ FAULTS: dict[str, Fault] = {
     ),
     "saturated_bias": Fault(FLOW, ("saturation", "dead_units"), _each("bias", 2.0, 4.0, 8.0), ("mlp_tanh",)),
     "rate_too_high": Fault(
-        STEADY, ("oscillation", "not_finite", "at_chance", "dying_relu"), _each("learning_rate", 15.0, 50.0, 200.0)
+        STEADY,
+        ("learning_rate_out_of_range", "oscillation", "not_finite", "at_chance", "dying_relu"),
+        _each("learning_rate", 15.0, 50.0, 200.0),
     ),
     "momentum_too_high": Fault(
         STEADY,

@@ -341,6 +341,29 @@ def test_unknown_data_set():
         load_dataset("digit")
 
 
+def test_a_path_in_the_place_of_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pictures", "run"):
+        (tmp_path / name).mkdir()
+    for name in ("run/run.json", "table.csv", "images.npz"):
+        (tmp_path / name).touch()
+    for name, message in (
+        ("pictures/", "'pictures/' is a folder, no data set's name: hpoviz.Dataset.from_folder('pictures/') reads it."),
+        (str(tmp_path / "pictures"), "from_folder"),
+        ("run", "hpoviz.open_run('run') reads it."),
+        ("table.csv", "is a file, no data set's name: hpoviz.Dataset.from_csv('table.csv', text=…, label=…) reads it."),
+        ("images.npz", "hpoviz.Dataset.from_arrays takes what you read from it. Names: cifar10, "),
+        ("gone/pictures", "and there is no file or folder of that name"),
+        ("gone.csv", "and there is no file or folder of that name"),
+        ("", "Unknown data set ''"),
+    ):
+        with pytest.raises(DatasetError) as caught:
+            load_dataset(name)
+        assert message in str(caught.value), name
+    (tmp_path / "digits").mkdir()
+    assert load_dataset("digits").name == "digits"
+
+
 @pytest.mark.parametrize("seed", [-1, 2**32, 1.5])
 def test_seed_that_scikit_learn_refuses(seed):
     with pytest.raises(DatasetError, match="seed"):

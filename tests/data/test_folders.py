@@ -50,6 +50,9 @@ def test_unequal_sizes_are_scaled_to_the_median_and_said(pets):
     data = Dataset.from_folder(pets)
     assert data.x.shape[1:] == (4, 6, 3)
     assert data.notes == ("pictures of 2 sizes were scaled to 4×6",)
+    assert data.concerns[0] == "Pictures of 2 sizes were scaled to 4×6."
+    assert repr(data).endswith("(seed 0)); pictures of 2 sizes were scaled to 4×6>")
+    assert data._repr_html_().count("ictures of 2 sizes") == 1
     assert Dataset.from_folder(pets, size=(8, 10)).x.shape[1:] == (8, 10, 3)
 
 
@@ -112,7 +115,7 @@ BAD_FOLDERS = {
         {},
         "has no pictures in its class folders. Allowed: .png, .jpg, .jpeg, .ppm, .pgm, .bmp. Found: .gz.",
     ),
-    "one class": (lambda pets: (pets / "dog").rename(pets.parent / "dog"), {}, "at least two classes. Got 1: ['cat']"),
+    "one class": (lambda pets: (pets / "dog").rename(pets.parent / "dog"), {}, "Got 1: ['cat'], as "),
     "broken pictures": (broken, {}, "2 pictures cannot be read. Repair or remove them:"),
     "a wrong size": (lambda pets: None, {"size": 32}, "size must be (height, width) in pixels. Got 32."),
     "a size of 0": (lambda pets: None, {"size": (0, 32)}, "size must be (height, width) in pixels. Got (0, 32)."),

@@ -119,7 +119,7 @@ def test_bad_files_are_refused(reviews, tmp_path):
     for name, message in (
         ("review.csv", "Did you mean 'reviews.csv'?"),
         ("no/file.csv", "either."),
-        ("reviews.csv", "df is empty: 0 rows, 2 columns."),
+        ("reviews.csv", "reviews.csv' is empty: 0 rows, 2 columns."),
         ("latin.csv", "is not in UTF-8"),
         ("ragged.csv", "cannot be read as a table"),
         ("empty.csv", "cannot be read as a table"),
@@ -129,6 +129,26 @@ def test_bad_files_are_refused(reviews, tmp_path):
         assert message in str(caught.value), name
     with pytest.raises(DatasetError, match="Options of"):
         Dataset.from_csv(tmp_path / "reviews.csv", **columns, no_option=True)
+
+
+def test_messages_for_a_file_speak_of_the_file(reviews, tmp_path):
+    path = tmp_path / "reviews.csv"
+
+    def refusal(frame, text="review", label="mood", sep=","):
+        frame.to_csv(path, sep=sep, index=False)
+        with pytest.raises(DatasetError) as caught:
+            Dataset.from_csv(path, text=text, label=label)
+        return str(caught.value)
+
+    assert "The columns are separated by ';': read the file with sep=';'." in refusal(reviews, sep=";")
+    assert "sep='\\t'" in refusal(reviews, sep="\t")
+    assert "sep=" not in refusal(reviews, label="stars")
+    empty = refusal(without("mood", [7])(reviews.copy()))
+    assert "Column 'mood' is empty in 1 rows, first in row 7. Rows count from 0 below the header." in empty
+    assert "pandas.read_csv(…).dropna(subset=['mood'])" in empty
+    alone = refusal(reviews.assign(mood="+"))
+    assert "Got 1 in column 'mood': '+'. Is it the column of the labels? Columns: review, mood" in alone
+    assert "Column 'rate' must be" in refusal(reviews.assign(rate=np.arange(ROWS) / 3), label="rate")
 
 
 cells = st.one_of(st.none(), st.text(max_size=8), st.integers(-3, 3), st.floats(allow_nan=True), st.binary(max_size=3))

@@ -1,5 +1,6 @@
 """Findings on models with one known fault, and none on healthy ones."""
 
+import dataclasses
 import re
 
 import keras
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
+from hpoviz.health.assessment import metrics_of
 from hpoviz.health.calibration import CALIBRATION, THRESHOLDS
 from hpoviz.health.diagnosis import RULES, find_faults
 from hpoviz.health.health_analyzer import HealthAnalyzer
@@ -238,3 +240,97 @@ def test_penalties_that_outweigh_the_data(parts):  # noqa: F811
 def test_every_rule_that_needs_a_threshold_has_one():
     assert {rule.fault for rule in RULES if rule.threshold} == set(THRESHOLDS)
     assert CALIBRATION["version"] >= 0
+
+
+def relus(optimizer, parts, **options):  # noqa: F811
+    """A model of relus that was trained for five epochs, and its history."""
+    keras.utils.set_random_seed(0)
+    hidden = (layers.Dense(32, "relu") for _ in range(3))
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), *hidden, layers.Dense(10, "softmax")])
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model, model.fit(*parts[0], epochs=5, batch_size=32, verbose=0, **options)
+
+
+@pytest.mark.parametrize(
+    "optimizer", [keras.optimizers.SGD(10.0), keras.optimizers.SGD(1.5), keras.optimizers.Adam(1.0)],
+    ids=["SGD 10", "SGD 1.5", "Adam 1"],
+)  # fmt: skip
+def test_a_huge_learning_rate_is_the_first_cause(parts, optimizer):  # noqa: F811
+    model, history = relus(optimizer, parts)
+    for given in (history, None):  # a compiled model knows its rate without
+        first, *others = HealthAnalyzer().analyze(model, parts, given).findings
+        assert first.fault == "learning_rate_out_of_range"
+        assert (
+            f"The learning rate is {float(optimizer.learning_rate):g}; with {type(optimizer).__name__}"
+            in first.evidence
+        )
+        assert "at_chance" in faults(others)
+        for finding in others:
+            assert finding.prescription == "Mend the learning rate first: so large a one leads to this by itself."
+            assert "root mean square of 0 " not in finding.evidence
+            assert "root mean square of 0," not in finding.evidence
+
+
+def test_a_huge_learning_rate_that_was_lowered_is_known_by_the_history_or_the_schedule(parts):  # noqa: F811
+    lowered = keras.callbacks.LearningRateScheduler(lambda epoch: 10.0 if epoch < 4 else 1e-3)
+    model, history = relus(keras.optimizers.SGD(10.0), parts, callbacks=[lowered])
+    assert faults(HealthAnalyzer().analyze(model, parts, history).findings)[0] == "learning_rate_out_of_range"
+    assert "learning_rate_out_of_range" not in faults(HealthAnalyzer().analyze(model, parts).findings)
+    schedule = keras.optimizers.schedules.ExponentialDecay(10.0, 10, 0.5)
+    model, _ = relus(keras.optimizers.SGD(schedule), parts)
+    assert faults(HealthAnalyzer().analyze(model, parts).findings)[0] == "learning_rate_out_of_range"
+
+
+def test_a_large_learning_rate_that_did_no_harm_is_no_finding(parts):  # noqa: F811
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(10, "softmax")])
+    model.compile(keras.optimizers.SGD(1.1), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    history = model.fit(*parts[0], epochs=20, batch_size=64, verbose=0)
+    assert faults(HealthAnalyzer().analyze(model, parts, history).findings) == []
+
+
+def test_a_large_learning_rate_is_not_to_blame_before_training(parts):  # noqa: F811
+    dead = layers.Dense(32, "relu", bias_initializer=keras.initializers.Constant(-9.0))
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), dead, layers.Dense(10, "softmax")])
+    model.compile(keras.optimizers.SGD(10.0), "sparse_categorical_crossentropy")
+    (finding, *_) = HealthAnalyzer().analyze(model, parts).findings
+    assert finding.fault == "dying_relu"
+    assert "leaky_relu" in finding.prescription
+
+
+def seen_with(activation, normalizing=()):
+    look = LayerLook(layer="a", activation=activation, units=40, active=1, finite=1.0, gradient_norm=1e-6)
+    last = LayerLook(layer="b", activation=activation, units=40, active=40, finite=1.0, gradient_norm=1.0)
+    snapshot = Snapshot(epoch=1, layers=(look, last))
+    return dataclasses.replace(SEEN, snapshots=[snapshot], normalizing=normalizing)
+
+
+@pytest.mark.parametrize(
+    ("activation", "normalizing", "fault", "advised", "not_advised"),
+    [
+        (
+            "sigmoid",
+            (),
+            "vanishing_gradient",
+            ("Use relu instead of sigmoid or tanh", "BatchNormalization"),
+            "he_normal",
+        ),
+        ("relu", (), "vanishing_gradient", ("he_normal", "BatchNormalization"), "instead of"),
+        ("relu", ("n", "m"), "vanishing_gradient", ("he_normal", "skip connections"), "BatchNormalization"),
+        ("relu", (), "dying_relu", ("leaky_relu instead of relu", "BatchNormalization"), "sigmoid"),
+        ("gelu", (), "dying_relu", ("he_normal", "BatchNormalization"), "leaky_relu"),
+        ("relu", ("n", "m"), "dying_relu", ("leaky_relu", "he_normal"), "BatchNormalization"),
+    ],
+)
+def test_only_what_the_model_has_not_is_advised(activation, normalizing, fault, advised, not_advised):
+    seen = seen_with(activation, normalizing)
+    (finding, *_) = [one for one in find_faults(Case(metrics_of(seen), seen)) if one.fault == fault]
+    assert all(words in finding.prescription for words in advised)
+    assert not_advised not in finding.prescription
+
+
+def test_what_was_seen_of_the_optimizer_is_kept_and_may_be_missing():
+    seen = dataclasses.replace(SEEN, optimizer="SGD", learning_rate=10.0)
+    assert Observation.from_dict(seen.to_dict()).learning_rate == 10.0
+    old = {name: value for name, value in seen.to_dict().items() if name not in ("optimizer", "learning_rate")}
+    assert Observation.from_dict(old).learning_rate is None

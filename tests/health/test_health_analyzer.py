@@ -362,7 +362,13 @@ X, Y = np.zeros((120, 8, 8, 1), "float32"), np.arange(120) % 10
         ((X, Y + 1), DatasetError, r"Labels must be from 0 to 9, as 'healthy' has 10 classes. Got 10."),
         ((X, Y - 1), DatasetError, r"Labels must be whole numbers from 0"),
         ((X, Y + 0.5), DatasetError, r"looks like a regression"),
-        ((X, np.eye(10)[Y]), DatasetError, r"one a sample. Got float64 of shape \(120, 10\)."),
+        (
+            (X, np.eye(11)[Y]),
+            DatasetError,
+            r"each output of 'healthy', which has 10. Got 11 columns. .*argmax\(axis=1\)",
+        ),
+        ((X, np.eye(10)[Y] / 2), DatasetError, r"float64 of shape \(120, 10\). .* pass y.argmax\(axis=1\)."),
+        (((X, Y), (X, np.eye(10)[Y])), DatasetError, r"must be coded alike"),
         ((X, np.array(["a"] * 120)), DatasetError, r"Labels must be whole numbers from 0"),
         ((X[:, :4], Y), ModelBuildError, r"'healthy' cannot be run on these samples"),
     ],
@@ -376,6 +382,35 @@ def test_bad_data(trained, given, error, message):
 def test_bad_histories(trained, parts, history):
     with pytest.raises(ConfigError, match="history must be what fit"):
         HealthAnalyzer().analyze(trained[0], parts, history)
+
+
+def test_one_hot_labels_say_the_same(trained, parts, report):
+    (x, y), (x_val, y_val) = parts
+    rows = ((x, np.eye(10, dtype=int)[y]), (x_val, np.eye(10, dtype=int)[y_val]))
+    found = HealthAnalyzer().analyze(trained[0], rows, trained[1])
+    assert {**found.to_dict(), "seconds": 0} == {**report.to_dict(), "seconds": 0}
+    one, other = (HealthAnalyzer().analyze(trained[0], (x_val, labels)) for labels in (y_val, np.eye(10)[y_val]))
+    same(one, other, 0)
+
+
+def of_one_output(activation, loss):
+    model = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(1, activation)], name="one")
+    model.compile("adam", loss)
+    return model
+
+
+@pytest.mark.parametrize("loss", ["mse", "mean_absolute_error", keras.losses.Huber()], ids=str)
+def test_a_regression_is_told_that_it_is_no_classifier(loss):
+    with pytest.raises(DatasetError, match=r"'one' is no classifier: .* with the loss .*, which is for a regression"):
+        HealthAnalyzer().analyze(of_one_output(None, loss), (X, Y))
+
+
+def test_two_classes_told_apart_by_a_squared_error_are_no_regression():
+    assert HealthAnalyzer().analyze(of_one_output("sigmoid", "mse"), (X, Y % 2)).rows == len(X)
+    with pytest.raises(DatasetError, match="Labels must be from 0 to 1, as 'one' has 2 classes"):
+        HealthAnalyzer().analyze(of_one_output("sigmoid", "mse"), (X, Y))
+    with pytest.raises(DatasetError, match=r"output of 'one', which has 1. Got 2 columns. .*y.argmax\(axis=1\)"):
+        HealthAnalyzer().analyze(of_one_output("sigmoid", "mse"), (X, np.eye(2)[Y % 2]))
 
 
 def test_models_with_several_outputs_are_refused():

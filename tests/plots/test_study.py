@@ -1,11 +1,14 @@
 """Figures of a search: their numbers are the recorded ones, and what is missing is said."""
 
+import dataclasses
 import json
+import math
 
 import pytest
 
 import hpoviz
 from hpoviz.errors import ConfigError
+from hpoviz.plots.look import whole_ticks
 from hpoviz.plots.study import STUDY_PLOTS, study_figure
 from hpoviz.plots.study_facts import StudyFacts
 from hpoviz.results import Epoch, TrialResult
@@ -61,9 +64,45 @@ def test_history():
 
 
 def test_importance():
-    (bar,) = study_figure("importance", FACTS).data
+    more = [trial(number, 0.1 * number) for number in range(8)]
+    (bar,) = study_figure("importance", dataclasses.replace(FACTS, trials=more)).data
     assert dict(zip(bar.y, bar.x, strict=True)) == {"rate": 0.75, "kind": 0.25}
     assert list(bar.text) == ["25%", "75%"]
+
+
+def test_too_few_trials_have_no_importance_and_no_order_by_it():
+    seven = dataclasses.replace(FACTS, trials=[trial(number, 0.1 * number) for number in range(7)])
+    figure = study_figure("importance", seven)
+    assert not figure.data
+    said = figure.layout.annotations[0].text.replace("<br>", " ")
+    assert said == "7 finished trials are too few to tell which parameter mattered: 8 are needed."
+    first = dataclasses.replace(seven, importances={"kind": 1.0, "rate": 0.0})
+    assert first.ranked == ["rate", "kind"]
+    assert dataclasses.replace(first, trials=[*first.trials, trial(7, 0.7)]).ranked == ["kind", "rate"]
+
+
+def test_trials_and_epochs_and_whole_parameters_have_ticks_at_whole_numbers():
+    trials = [dataclasses.replace(trial(number, 0.5), params={"layers": 1 + number % 2}) for number in range(3)]
+    facts = dataclasses.replace(FACTS, trials=trials, best=None, domains={"layers": Domain(low=1, high=2)})
+    for name in ("history", "learning_curves", "slice"):
+        axis = study_figure(name, facts).layout.xaxis
+        assert (axis.tick0, axis.dtick) == (0, 1), name
+    assert study_figure("slice", facts).data[0].marker.colorbar.dtick == 1
+    layers, _ = study_figure("parallel_coordinates", facts).data[0].dimensions
+    assert (list(layers.tickvals), list(layers.ticktext)) == ([1, 2], ["1", "2"])
+
+
+@pytest.mark.parametrize(
+    ("values", "ticks"),
+    [
+        ([3], [3]),
+        ([1, 4], [1, 2, 3, 4]),
+        ([10, 26], [10, 12, 14, 16, 18, 20, 22, 24, 26]),
+        ([0, 100], [0, 20, 40, 60, 80, 100]),
+    ],
+)
+def test_whole_ticks(values, ticks):
+    assert whole_ticks(values) == ticks
 
 
 def test_parallel_coordinates():
@@ -97,6 +136,12 @@ def test_pareto():
     assert points(found["beaten by none"]) == [(100, 0.5), (200, 0.7), (500, 0.9)]
 
 
+def test_pareto_with_a_trial_without_health():
+    marker = traces("pareto", dataclasses.replace(FACTS, trials=[*TRIALS, trial(5, 0.8)]))["finished"].marker
+    assert list(marker.color[:3]) == [0.9, 0.4, 0.6]
+    assert math.isnan(marker.color[3])
+
+
 def test_timeline():
     found = traces("timeline")
     assert list(found["finished"].base) == [0.0, 3.0, 12.0]
@@ -121,7 +166,8 @@ def test_accuracy_against_health():
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("name", STUDY_PLOTS)
 def test_every_figure_says_how_to_read_it_and_what_is_missing(name, theme):
-    figure = study_figure(name, FACTS, theme)
+    more = [*TRIALS, *(trial(number, 0.5) for number in range(5, 10))]
+    figure = study_figure(name, dataclasses.replace(FACTS, trials=more), theme)
     plot = STUDY_PLOTS[name]
     assert plot.title in figure.layout.title.text
     assert plot.how.split()[-1] in figure.layout.title.text
@@ -157,6 +203,8 @@ def test_a_real_search_draws_all(stripes, run_dir):
         figure = opt.plot(name)
         if name == "accuracy_health":  # there are too few validation samples to know it
             assert "No trial has a health" in figure.layout.annotations[0].text
+        elif name == "importance":
+            assert "are too few to tell" in figure.layout.annotations[0].text
         else:
             assert figure.data, name
     bar = opt.plot("timeline").data[0]

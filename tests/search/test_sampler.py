@@ -259,6 +259,24 @@ def test_importances_find_the_parameter_that_matters():
     assert all(0 <= share <= 1 for share in shares.values())
 
 
+def test_a_reduced_set_of_choices_counts_for_its_parameter():
+    searched = ("num_layers_conv", "kernel_size")
+    fixed = {name: value for name, value in DEFAULTS.items() if name not in searched}
+    space = SearchSpace(
+        PARAMETERS,
+        fixed,
+        structure=searched,
+        misfit=lambda chosen: "large" if chosen["num_layers_conv"] > 2 and chosen["kernel_size"] == 7 else None,
+    )
+    one = study(sampler="random")
+    proposals(one, space, 20)
+    asked = {label for trial in one._study.trials for label in trial.params}
+    assert asked == {"num_layers_conv", "kernel_size", "kernel_size[3,5]"}
+    shares = one.importances()
+    assert set(shares) == set(searched)
+    assert sum(shares.values()) == pytest.approx(1)
+
+
 def test_importances_of_trials_with_nothing_in_common():
     one = study(sampler="random")
     for trial, name in enumerate(["filters", "l2", "filters", "l2"]):

@@ -428,3 +428,17 @@ def test_run_dir_holds_a_harmless_form_of_the_name(name, part):
     path = new_run_dir(name)
     assert path.parent == Path("hpoviz_runs")
     assert re.fullmatch(r"\d{8}-\d{6}-(.*)-[0-9a-f]{4}", path.name)[1] == part
+
+
+def test_a_folder_of_many_runs_names_the_latest_ten(tmp_path):
+    for place in range(12):
+        RunStore.create(tmp_path / f"run-{place:02}", {})
+        os.utime(tmp_path / f"run-{place:02}" / "run.json", (1000 + place, 1000 + place))
+    with pytest.raises(StoreError, match=r"the latest first: '.*run-11', .*'.*run-02', and 2 more\.$"):
+        RunStore.open(tmp_path)
+
+
+def test_a_folder_without_runs_has_none_to_name(tmp_path):
+    (tmp_path / "notes").mkdir()
+    with pytest.raises(StoreError, match=r"it has no run\.json\. Name the folder of a run\.$"):
+        RunStore.open(tmp_path)

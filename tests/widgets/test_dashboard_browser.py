@@ -50,7 +50,8 @@ slow = hpoviz.Optimizer("digits", trials=2, epochs=500, workers=1, seed=0, prune
                         config=hpoviz.OptimizationConfig(early_stopping_patience=None))
 slow.run()
 """
-CELLS = [SETUP, ALONE, OPT, START, HOSTILE, THOUSAND, RUN]
+GO_ON = "slow.start()"
+CELLS = [SETUP, ALONE, OPT, START, HOSTILE, THOUSAND, RUN, GO_ON]
 DASH = ".hpoviz-dash[data-ready]"
 expect.set_options(timeout=30_000)
 CLOSINGS = ("×", "Escape", "outside")
@@ -349,25 +350,76 @@ def test_a_thousand_trials(notebook):
     no_sideways(notebook.page, dash)
 
 
-def test_stop_works_while_the_cell_waits_or_says_what_to_do(notebook):
-    page = notebook.page
-    page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 6; }")
-    page.evaluate("() => { window.ran = jupyterapp.commands.execute('notebook:run-cell'); }")
+def begin(notebook, *cells):
+    """Run cells one after the other, without waiting for them."""
+    notebook.page.evaluate(
+        """cells => {
+            const {content} = jupyterapp.shell.currentWidget;
+            window.ran = Promise.all(cells.map(cell => {
+                content.activeCellIndex = cell;
+                return jupyterapp.commands.execute('notebook:run-cell');
+            }));
+        }""",
+        cells,
+    )
+
+
+def stop_while_the_cell_waits(notebook):
     dash = shown(notebook, 6)
     expect(figure(dash, "running")).to_have_text("1", timeout=60_000)
     dash.get_by_role("button", name="Stop").click()
-    try:
-        page.wait_for_function(
-            """e => /stopped/.test(e.querySelector('.hp-phase').textContent)
-                || /interrupt the kernel/.test(e.querySelector('.hp-notice').textContent)""",
-            arg=dash.element_handle(),
-            timeout=60_000,
-        )
-    finally:
-        if "stopped" not in dash.locator(".hp-phase").inner_text():
-            page.evaluate("async () => { await jupyterapp.commands.execute('notebook:interrupt-kernel'); }")
-        page.evaluate("async () => { await window.ran; }")
-    expect(dash.locator(".hp-phase")).to_contain_text("stopped", timeout=60_000)
+    return dash
+
+
+def over(notebook):
+    notebook.page.evaluate("async () => { await window.ran; }")
+
+
+def comms(notebook, how):
+    """Let JupyterLab send the messages of widgets as its setting "Kernel Comms over subshells" says."""
+    notebook.page.evaluate(
+        "how => { jupyterapp.shell.currentWidget.sessionContext.session.kernel.commsOverSubshells = how; }", how
+    )
+
+
+@pytest.fixture
+def unheard(notebook):
+    """JupyterLab with a kernel that takes no messages beside a cell, such as ipykernel 6."""
+    comms(notebook, "disabled")
+    yield
+    comms(notebook, "perCommTarget")
+
+
+def test_stop_is_heard_while_the_cell_waits(notebook):
+    begin(notebook, 6)
+    dash = stop_while_the_cell_waits(notebook)
+    over(notebook)
+    expect(dash.locator(".hp-phase")).to_have_text("stopped")
+    assert "Interrupted" not in notebook.output(6).inner_text()
+    expect(dash.locator(".hp-notice").first).not_to_be_visible()
+
+
+def test_a_kernel_that_does_not_hear_stop_is_interrupted_and_only_that_cell_is_meant(notebook, unheard):
+    begin(notebook, 6, 7)
+    stop_while_the_cell_waits(notebook)
+    over(notebook)
+    expect(notebook.output(6)).to_contain_text("Interrupted: stopped cleanly")
+    again = shown(notebook, 7)
+    expect(figure(again, "running")).to_have_text("1", timeout=60_000)
+    assert notebook.execute("print(slow.wait(2))") == "False\n"  # the kernel has taken the message before, and goes on
+    again.get_by_role("button", name="Stop").click()
+    expect(again.locator(".hp-phase")).to_have_text("stopped")
+
+
+@pytest.mark.parametrize("kernel", ["undefined", "{ interrupt() { throw new Error('not here'); } }"])
+def test_a_host_that_cannot_interrupt_says_what_to_do(notebook, unheard, kernel):
+    begin(notebook, 6)
+    shown(notebook, 6).evaluate(f"e => {{ e.hpovizView.store.kernel = {kernel}; }}")
+    dash = stop_while_the_cell_waits(notebook)
+    expect(dash.locator(".hp-notice").first).to_contain_text("interrupt the kernel", timeout=5_000)
+    notebook.page.evaluate("async () => { await jupyterapp.commands.execute('notebook:interrupt-kernel'); }")
+    over(notebook)
+    expect(dash.locator(".hp-phase")).to_have_text("stopped")
 
 
 @pytest.mark.parametrize("width", [390, 820])
@@ -403,6 +455,18 @@ def test_a_page_that_is_loaded_again_shows_the_true_state_after_one_cell(lab, no
     dash = shown(notebook, 0)
     assert figure(dash, "done").inner_text() == "8 / 8"
     page.evaluate("() => { jupyterapp.shell.currentWidget.content.model.sharedModel.deleteCell(0); }")
+
+
+def test_a_dashboard_of_a_kernel_that_was_restarted_says_so(lab):
+    notebook = lab.open("restarted.ipynb", ["import hpoviz; hpoviz.Dashboard()"])
+    notebook.run(0)
+    dash = shown(notebook, 0)
+    notebook.page.evaluate(
+        "async () => { await jupyterapp.shell.currentWidget.sessionContext.session.kernel.restart(); }"
+    )
+    dash.get_by_role("button", name="Start").click()
+    expect(dash.locator(".hp-notice").first).to_contain_text("The kernel was restarted: run this cell again.")
+    notebook.close()
 
 
 def test_nothing_went_wrong_on_the_page(notebook):
