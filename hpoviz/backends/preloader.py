@@ -252,7 +252,7 @@ def serve(descriptor: int) -> None:
     """
     parent, imported = os.getppid(), threading.Event()
     name_process("hpoviz-preload")
-    watch = threading.Thread(target=_end_with, args=(parent, imported))
+    watch = threading.Thread(target=_end_with, args=(parent, imported), daemon=True)  # an import may fail
     watch.start()
     for module in PRELOADED:
         importlib.import_module(module)
