@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import keras
+
 __all__ = ["RATES", "constant_rate", "inner_optimizer", "largest_rate", "middle_rate", "said_of_rate", "usual_rates"]
 
 # Learning rates that people use with these optimizers; beyond, most trainings fail.
@@ -55,7 +57,7 @@ def constant_rate(model: Any) -> float | None:
     """Return the learning rate of a compiled model; None for a schedule."""
     optimizer = inner_optimizer(model)
     rate = optimizer._learning_rate
-    return None if callable(rate) and not hasattr(rate, "numpy") else float(optimizer.learning_rate)
+    return None if callable(rate) and not hasattr(rate, "numpy") else _number(optimizer.learning_rate)
 
 
 def largest_rate(model: Any, history: Mapping[str, Any]) -> float | None:
@@ -64,9 +66,14 @@ def largest_rate(model: Any, history: Mapping[str, Any]) -> float | None:
     A callback may have lowered the rate meanwhile: the curve ``learning_rate`` knows, and a schedule its first one.
     """
     optimizer = inner_optimizer(model)
-    if optimizer is None or not (int(optimizer.iterations) or history.get("loss")):
+    if optimizer is None or not (_number(optimizer.iterations) or history.get("loss")):
         return None
-    known: list[float] = [float(optimizer.learning_rate), *history.get("learning_rate", ())]
+    known: list[float] = [_number(optimizer.learning_rate), *history.get("learning_rate", ())]
     if constant_rate(model) is None:
-        known.append(float(optimizer._learning_rate(0)))
+        known.append(_number(optimizer._learning_rate(0)))
     return max(known)
+
+
+def _number(value: Any) -> float:
+    """Return the number in a tensor or a variable, one that lies on several devices included."""
+    return float(keras.ops.convert_to_numpy(value))
