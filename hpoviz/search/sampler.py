@@ -220,7 +220,8 @@ class Study:
     def importances(self) -> dict[str, float]:
         """Return each parameter's share in the differences of the score (PED-ANOVA, Watanabe et al. 2023).
 
-        Only parameters that every finished trial was asked for are judged; empty with fewer than four trials.
+        Parameters that not every finished trial was asked for are judged with Optuna 5, and left out with Optuna 4;
+        empty with fewer than four trials, and where the trials have no parameter in common.
         """
         finished = self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
         asked = [trial for trial in finished if trial.params]  # a baseline from outside of the space was not

@@ -273,7 +273,7 @@ def test_a_reduced_set_of_choices_counts_for_its_parameter():
     asked = {label for trial in one._study.trials for label in trial.params}
     assert asked == {"num_layers_conv", "kernel_size", "kernel_size[3,5]"}
     shares = one.importances()
-    assert set(shares) == set(searched)
+    assert {"num_layers_conv"} <= set(shares) <= set(searched)  # Optuna 4 leaves out what was not always asked for
     assert sum(shares.values()) == pytest.approx(1)
 
 
