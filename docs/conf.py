@@ -83,7 +83,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
 }
-html_sidebars = {"docs/index": [], "docs/faq": [], "CHANGELOG": []}
+html_sidebars = dict.fromkeys(["docs/index", "docs/installation", "docs/faq", "CHANGELOG"], [])
 
 
 class Hyperparameters(Directive):
