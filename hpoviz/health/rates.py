@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import keras
-
 __all__ = ["RATES", "constant_rate", "inner_optimizer", "largest_rate", "middle_rate", "said_of_rate", "usual_rates"]
 
 # Learning rates that people use with these optimizers; beyond, most trainings fail.
@@ -76,4 +74,4 @@ def largest_rate(model: Any, history: Mapping[str, Any]) -> float | None:
 
 def _number(value: Any) -> float:
     """Return the number in a tensor or a variable, one that lies on several devices included."""
-    return float(keras.ops.convert_to_numpy(value))
+    return float(value.numpy() if hasattr(value, "numpy") else value)
