@@ -83,7 +83,7 @@ html_theme_options = {
     "show_toc_level": 2,
     "navigation_with_keys": False,
 }
-html_sidebars: dict[str, list[str]] = {page: [] for page in ("docs/index", "docs/installation", "docs/faq", "CHANGELOG")}
+html_sidebars = {page: [] for page in ("docs/index", "docs/installation", "docs/faq", "CHANGELOG")}
 
 
 class Hyperparameters(Directive):
