@@ -115,8 +115,8 @@ def _advice_on_edges(best: TrialResult, space: SearchSpace) -> list[str]:
             continue
         if name == "epochs" or not item.active(best.params):
             continue
-        own = item.valid is None or item.valid == item.search  # the user's: nobody has said how far one may go
-        end = _edge(value, domain, (0.0, math.inf) if own or item.valid is None else item.valid)
+        limits = item.valid if item.valid != item.search else None  # equal: the user's own, and nobody set a limit
+        end = _edge(value, domain, limits or (0.0, math.inf))
         if end is not None:
             advice.append(f"{name} {end}, as its best value {value_text(value)} is near the end of its range")
     return advice

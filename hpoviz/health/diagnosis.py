@@ -24,9 +24,9 @@ class Rule:
         Takes a Case.
     threshold : str
         How a threshold is written, as "{:.0%}"; empty for a fault that is certain where it shows.
-    consequence, prescription : str
-    advice : callable, optional
-        Takes the case and the sign, and returns a prescription that fits this model better.
+    consequence : str
+    prescription : str or callable
+        What to do; a callable takes the case and the sign, and says what fits this model.
     """
 
     fault: str
@@ -34,8 +34,7 @@ class Rule:
     signs: Callable[[Case], Iterator[Sign]]
     threshold: str
     consequence: str
-    prescription: str
-    advice: Callable[[Case, Sign], str] | None = None
+    prescription: str | Callable[[Case, Sign], str]
 
     def findings(self, case: Case, threshold: float) -> Iterator[Finding]:
         """Yield a finding for each sign of at least the threshold, the worst first."""
@@ -48,7 +47,7 @@ class Rule:
                 metric=self.metric,
                 evidence=f"{sign.evidence}{limit}.",
                 consequence=self.consequence,
-                prescription=self.advice(case, sign) if self.advice else self.prescription,
+                prescription=self.prescription if isinstance(self.prescription, str) else self.prescription(case, sign),
             )
 
 
@@ -92,7 +91,6 @@ RULES: tuple[Rule, ...] = (
         signs.large_steps,
         "",
         "Steps are so large that the loss jumps or units die.",
-        "Train anew with a smaller one.",
         advice.against_large_steps,
     ),
     Rule(
@@ -126,8 +124,6 @@ RULES: tuple[Rule, ...] = (
         signs.inactive(rectifiers=True),
         "{:.0%} inactive",
         "The others say the same for every sample: their weights cost time and memory for nothing.",
-        "Use a smaller learning rate and kernel_initializer='he_normal', leaky_relu instead of relu, or "
-        "BatchNormalization; if accuracy is good, a narrower layer will do.",
         advice.against_dead_rectifiers,
     ),
     Rule(
@@ -145,8 +141,6 @@ RULES: tuple[Rule, ...] = (
         signs.vanishing,
         "10^−{:.1f}",
         "Layers before it hardly learn: they stay as they were made.",
-        "Use relu instead of sigmoid or tanh, put BatchNormalization after each layer, or add skip connections; fewer "
-        "layers help too.",
         advice.against_vanishing,
     ),
     Rule(
