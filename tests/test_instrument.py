@@ -308,11 +308,11 @@ def test_parts_of_the_samples_are_the_whole():
     first, second = (by_node(record(model, X[part], Y[part], loss=loss)) for part in (slice(0, 2), slice(2, 6)))
     for node, one in whole.items():
         both = merged([first[node], second[node]])
-        assert (both.shape, both.node, both.minimum, both.maximum) == (one.shape, node, one.minimum, one.maximum)
-        for figure in ("mean", "std", "mean_abs", "zeros", "finite", "gradient_norm"):
+        assert (both.shape, both.node) == (one.shape, node)
+        for figure in ("mean", "std", "mean_abs", "minimum", "maximum", "zeros", "finite", "gradient_norm"):
             assert getattr(both, figure) == pytest.approx(getattr(one, figure), rel=1e-4, abs=1e-6), figure
         np.testing.assert_allclose(both.unit_std, one.unit_std, rtol=1e-3, atol=1e-6)
-        np.testing.assert_array_equal(both.unit_peak, one.unit_peak)
+        np.testing.assert_allclose(both.unit_peak, one.unit_peak, rtol=1e-5)  # batches of another size round otherwise
 
 
 def test_graphs_with_recordings_can_be_compared():

@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 from keras import tree
 
-from hpoviz.architecture.layer_settings import settings_of, wrapped_by
+from hpoviz.architecture.layer_settings import base_of, is_block, settings_of, wrapped_by
 from hpoviz.architecture.model_graph import Edge, LayerInfo, ModelGraph, Node, NodeKind, Tensor
 from hpoviz.architecture.tracing import Untraceable, open_model, wiring_inside
 from hpoviz.architecture.wiring import Call, Source, Wiring, flat_inputs, run_operation
@@ -26,7 +26,8 @@ def graph_of(model: keras.Model, *, inputs: Any = None, expand: bool = True, pub
     """Return the graph of a Keras 3 model.
 
     Sequential and functional models are read; a model with a `call` of its own is traced, unless what it computes
-    depends on values. Models inside the model become containers with what is inside them, once for each call.
+    depends on values. Models inside the model, and layers of your own that are put together from layers, become
+    containers with what is inside them, once for each call.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ def graph_of(model: keras.Model, *, inputs: Any = None, expand: bool = True, pub
     inputs : array, or list, tuple or dict of arrays, optional
         Samples, for a model with a `call` of its own that does not know the shape or the dtype of its input.
     expand : bool
-        Whether to show what is inside of models inside the model.
+        Whether to show what is inside of models and blocks inside the model.
     public : bool
         Whether to read nothing but Keras' public configuration: slower, and the same.
 
@@ -131,10 +132,22 @@ def _run(wiring: Wiring, values: Sequence[Any], prefix: str, training: bool, wat
             inside = None
         if inside:
             outputs = _run(inside, _entering(inside, given), f"{node}/", training, watch)
+            if is_block(call.operation):
+                _hand_on_mask(call.operation, given, outputs)
         else:
             outputs = watch(node, run_operation(call.operation, *call.arguments(given), training))
         found.update({(call.key, port): value for port, value in enumerate(outputs)})
     return [found[source] for source in wiring.outputs]
+
+
+def _hand_on_mask(block: Any, given: Sequence[Any], outputs: Sequence[Any]) -> None:
+    """Give a block's outputs the mask of padding that Keras gives them after its `call`."""
+    mask = getattr(given[0], "_keras_mask", None)
+    if mask is None or not block.supports_masking:
+        return
+    for tensor, its in zip(outputs, tree.flatten(block.compute_mask(given[0], mask)), strict=False):
+        if getattr(tensor, "_keras_mask", None) is None:
+            tensor._keras_mask = its
 
 
 class _Builder:
@@ -274,12 +287,17 @@ class _Builder:
             id=name,
             name=name.rpartition("/")[2] or operation.name,
             type=type(operation).__name__,
+            base=base_of(operation),
             parameters=sum(_size(weight) for weight in own),
             trainable_parameters=sum(_size(weight) for weight in own if weight.trainable),
             settings=settings_of(operation),
             inner=tuple(
                 LayerInfo(
-                    id=f"{name}/{item.name}", name=item.name, type=type(item).__name__, settings=settings_of(item)
+                    id=f"{name}/{item.name}",
+                    name=item.name,
+                    type=type(item).__name__,
+                    base=base_of(item),
+                    settings=settings_of(item),
                 )
                 for item in wrapped_by(operation)
             ),

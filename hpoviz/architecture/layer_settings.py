@@ -1,4 +1,4 @@
-"""What a layer was told, and what it wraps, as plain values."""
+"""What a layer was told, what it is made from, and what it wraps."""
 
 from __future__ import annotations
 
@@ -9,11 +9,34 @@ from typing import Any, NamedTuple
 
 import keras
 
-__all__ = ["settings_of", "wrapped_by"]
+__all__ = ["base_of", "is_block", "settings_of", "wrapped_by"]
 
 WRAPPED = ("layer", "forward_layer", "backward_layer", "cell", "cells")
 NOT_SETTINGS = {"self", "name", "dtype", "trainable", "args", "kwargs", "layers", "weights", *WRAPPED}
 SIMPLE = (bool, int, float, str)
+PLAIN = (keras.layers.Layer, keras.Model, keras.Operation)  # what a class of no particular layer is made from
+
+
+def base_of(operation: Any) -> str:
+    """Return the name of Keras' layer that a class of somebody else's is made from; nothing for any other class."""
+    nearest = _nearest(operation)
+    return "" if nearest in (None, type(operation), *PLAIN) else nearest.__name__
+
+
+def is_block(operation: Any) -> bool:
+    """Tell whether an operation is a layer of somebody else's class that is put together from layers."""
+    return _nearest(operation) is keras.layers.Layer and bool(operation._layers)
+
+
+def _nearest(operation: Any) -> Any:
+    """Return the first class of Keras' own among those that an operation's class is made from."""
+    kind: Any = type(operation)
+    return _nearest_of(kind)
+
+
+@functools.lru_cache(maxsize=1024)
+def _nearest_of(kind: Any) -> Any:
+    return next((base for base in kind.__mro__ if base.__module__.startswith("keras.")), None)
 
 
 def wrapped_by(operation: Any) -> list[Any]:

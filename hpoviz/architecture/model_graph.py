@@ -46,6 +46,9 @@ class LayerInfo:
         Names from the outermost model on, joined by ``/``; ``""`` is the model itself.
     name, type : str
         Its own name, and that of its class.
+    base : str
+        Keras' layer that a class of somebody else's is made from, such as ``Dense``; empty for Keras' own classes, and
+        for those that are made from no particular layer.
     parameters, trainable_parameters : int
         Numbers that only this layer holds: a container's own, without those of the layers inside; weights that are
         shared count for the first layer that holds them.
@@ -58,6 +61,7 @@ class LayerInfo:
     id: str
     name: str
     type: str
+    base: str = ""
     parameters: int = 0
     trainable_parameters: int = 0
     settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -366,6 +370,7 @@ def _layer_of(values: Mapping[str, Any]) -> LayerInfo:
         id=str(values["id"]),
         name=str(values["name"]),
         type=str(values["type"]),
+        base=str(values["base"]),
         parameters=int(values["parameters"]),
         trainable_parameters=int(values["trainable_parameters"]),
         settings=dict(values["settings"]),

@@ -83,7 +83,7 @@ EXACT = {
 
 
 def layer_kind(info: LayerInfo, node: NodeKind) -> LayerKind:
-    """Return the kind of a layer, told from its class, never from its name.
+    """Return the kind of a layer, told from its class, or Keras' layer that this is made from, never from its name.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def layer_kind(info: LayerInfo, node: NodeKind) -> LayerKind:
         return KINDS[node]
     if node == "container":
         return KINDS["model"]
-    name = info.type
+    name = info.base or info.type
     if name == "TimeDistributed" and info.inner:
         return layer_kind(info.inner[0], "layer")
     exact = next((kind for kind, types in EXACT.items() if name in types), None)

@@ -1,4 +1,4 @@
-"""Models with a `call` of their own, traced by Keras so that they can be read as any other."""
+"""Models and blocks of layers with a `call` of their own, traced by Keras so that they can be read as any other."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 from keras import tree
 
+from hpoviz.architecture.layer_settings import is_block
 from hpoviz.architecture.wiring import Call, Wiring, wiring_of
 from hpoviz.errors import ModelBuildError
 
@@ -21,7 +23,7 @@ _traced: weakref.WeakKeyDictionary[Any, dict[Any, Any]] = weakref.WeakKeyDiction
 
 
 class Untraceable(Exception):
-    """A model whose `call` cannot be followed; `tensors` are its symbolic inputs."""
+    """A model or block whose `call` cannot be followed; `tensors` are its symbolic inputs."""
 
     def __init__(self, reason: str, tensors: Sequence[Any]) -> None:
         super().__init__(reason)
@@ -107,8 +109,12 @@ def _trace(model: Any, tensors: Sequence[Any], arguments: Fill, form: str, train
         args, kwargs = arguments(symbols)
         if getattr(model, "_call_has_training_arg", False) and kwargs.get("training") is None:
             kwargs = {**kwargs, "training": training}
+
+        def follow() -> Any:
+            return keras.Function(symbols, tree.flatten(model.call(*args, **kwargs)))
+
         try:
-            kept[key] = keras.Function(symbols, tree.flatten(model.call(*args, **kwargs)))
+            kept[key] = _frozen(model, follow) or follow()
         except Exception as error:  # whatever the user's call raises
             said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
             kept[key] = f"What {model.name!r} computes depends on values, or on what Keras cannot trace: {said}"
@@ -117,9 +123,36 @@ def _trace(model: Any, tensors: Sequence[Any], arguments: Fill, form: str, train
     return kept[key]
 
 
+def _frozen(model: Any, follow: Callable[[], Any]) -> str | None:
+    """Say that a trace would keep values as they are now: what `call` computes of weights, or of chance, alone.
+
+    Such values are computed while it is followed. In a graph they can be asked for what they come from.
+    """
+    reasons = []
+
+    def look() -> None:
+        traced = follow()
+        nodes = [node for depth in traced._nodes_by_depth.values() for node in depth]
+        given = tree.flatten([(node.arguments.args, node.arguments.kwargs) for node in nodes])
+        pending = [value.op for value in given if tf.is_symbolic_tensor(value)]
+        seen = set()
+        while pending:
+            operation = pending.pop()
+            if operation not in seen:
+                seen.add(operation)
+                pending += [tensor.op for tensor in operation.inputs]
+        if any(operation.op_def.is_stateful or operation.type == "Placeholder" for operation in seen):
+            reasons.append(
+                f"{model.name!r} computes something of its weights, or of chance, before its input comes in."
+            )
+
+    tf.function(look, autograph=False).get_concrete_function()
+    return reasons[0] if reasons else None
+
+
 def wiring_inside(call: Call, tensors: Sequence[Any], public: bool, training: bool = False) -> Wiring | None:
-    """Return the wiring of a called model, for these symbolic tensors; None where a layer is called."""
-    if not isinstance(call.operation, keras.Model):
+    """Return the wiring of a called model or block, for these symbolic tensors; None where a layer is called."""
+    if not isinstance(call.operation, keras.Model) and not is_block(call.operation):
         return None
     wiring = wiring_of(call.operation, public=public)
     if wiring:
