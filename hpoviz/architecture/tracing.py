@@ -11,7 +11,7 @@ import tensorflow as tf
 from keras import tree
 
 from hpoviz.architecture.layer_settings import is_block
-from hpoviz.architecture.wiring import Call, Wiring, wiring_of
+from hpoviz.architecture.wiring import Call, Wiring, given_values, wiring_of
 from hpoviz.errors import ModelBuildError
 
 __all__ = ["Untraceable", "open_model", "wiring_inside"]
@@ -131,17 +131,14 @@ def _frozen(model: Any, follow: Callable[[], Any]) -> str | None:
     reasons = []
 
     def look() -> None:
-        traced = follow()
-        nodes = [node for depth in traced._nodes_by_depth.values() for node in depth]
-        given = tree.flatten([(node.arguments.args, node.arguments.kwargs) for node in nodes])
-        pending = [value.op for value in given if tf.is_symbolic_tensor(value)]
+        pending = [value.op for value in given_values(follow()) if tf.is_symbolic_tensor(value)]
         seen = set()
         while pending:
             operation = pending.pop()
             if operation not in seen:
                 seen.add(operation)
                 pending += [tensor.op for tensor in operation.inputs]
-        if any(operation.op_def.is_stateful or operation.type == "Placeholder" for operation in seen):
+        if any(operation.op_def.is_stateful for operation in seen):  # as reading a weight is
             reasons.append(
                 f"{model.name!r} computes something of its weights, or of chance, before its input comes in."
             )

@@ -15,7 +15,7 @@ from typing import Any
 import keras
 from keras import tree
 
-__all__ = ["Call", "Key", "Source", "Wiring", "flat_inputs", "run_operation", "wiring_of"]
+__all__ = ["Call", "Key", "Source", "Wiring", "flat_inputs", "given_values", "run_operation", "wiring_of"]
 
 NONE: frozenset[int] = frozenset()
 Key = tuple[str, int]  # name of an operation, and which of its calls by this container it is
@@ -89,6 +89,12 @@ def wiring_of(container: Any, *, public: bool = False) -> Wiring | None:
         container = keras.Model(container.inputs, container.outputs)
     config = container.get_config() if is_functional(container) else {}
     return _from_config(container, config) if "layers" in config else None
+
+
+def given_values(function: Any) -> list[Any]:
+    """Return all that the calls of a ``keras.Function`` are given, flat: symbolic tensors, weights, numbers, …"""
+    nodes = [node for depth in function._nodes_by_depth.values() for node in depth]
+    return list(tree.flatten([(node.arguments.args, node.arguments.kwargs) for node in nodes]))
 
 
 def is_functional(container: Any) -> bool:
