@@ -391,7 +391,8 @@ def test_a_failing_disk_is_an_error_and_leaves_what_was_written(stripes, run_dir
     opt.run()
     opt.start(more_trials=1)
     with Path("/dev/full").open("w") as full_disk:
-        opt._log.store._files.events = full_disk  # every write fails from here on
+        with opt._log.store._lock:  # between two events
+            opt._log.store._files.events = full_disk  # every write fails from here on
         with pytest.raises(StoreError, match=r"cannot be written: .*No space left"):
             opt.wait()
     assert opt.status().phase.startswith("failed: ")
